@@ -1,0 +1,156 @@
+//! What the exchange tells a client, in the words of no dialect.
+
+use crate::request::Tag;
+
+/// A user or a group as a dialect may name it: by number or by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Party<'a> {
+    /// From 1; 0 is nobody.
+    pub number: u32,
+    /// Empty if the place is free, or for nobody.
+    pub name: &'a [u8],
+}
+
+impl Party<'_> {
+    /// Nobody.
+    pub const NONE: Party<'static> = Party { number: 0, name: &[] };
+}
+
+/// Which limit was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Limit {
+    /// The table of sessions, or the dialect's own number of clients.
+    Sessions,
+    /// The table of users.
+    Users,
+    /// The table of groups, or the dialect's own number of groups.
+    Groups,
+    /// The table of memberships.
+    Memberships,
+    /// The table of messages.
+    Messages,
+    /// The table of mailbox entries.
+    Entries,
+    /// What one user's mailbox may hold.
+    Mailbox,
+    /// The length of a text.
+    MessageLength,
+    /// The table of open questions.
+    Questions,
+    /// The store has no room, or could not write.
+    Store,
+    /// New users a minute in one dialect.
+    Registrations,
+}
+
+/// How a request went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Outcome {
+    /// Done. Of a message: the recipient, or its transport, has it; of a group message: every
+    /// copy is delivered or kept.
+    Done,
+    /// Of a message: the recipient says that it has it.
+    Received,
+    /// The recipient did not take the message: it is kept as offline mail.
+    Stored,
+    /// Bytes that the dialect does not allow, or a number out of its range.
+    Malformed,
+    /// Not a name ([`crate::name::Name`]).
+    BadName,
+    /// Wrong password, or somebody else's name.
+    NotAllowed,
+    /// Only members may send to that group.
+    NotMember,
+    /// No such user.
+    NoSuchUser,
+    /// No such group.
+    NoSuchGroup,
+    /// The user has a session in this dialect, or the address is bound.
+    InUse,
+    /// A group of that name exists.
+    Exists,
+    /// No room.
+    Full(Limit),
+}
+
+/// Which request an answer answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Kind {
+    /// Bytes that are no request.
+    Frame,
+    /// [`crate::request::Request::Name`].
+    Name,
+    /// [`crate::request::Request::LogIn`], [`crate::request::Request::Password`].
+    LogIn,
+    /// [`crate::request::Request::LogOut`].
+    LogOut,
+    /// [`crate::request::Request::Send`].
+    Send,
+    /// [`crate::request::Request::CreateGroup`].
+    CreateGroup,
+    /// [`crate::request::Request::Join`].
+    Join,
+    /// [`crate::request::Request::Leave`].
+    Leave,
+    /// [`crate::request::Request::List`].
+    List,
+}
+
+/// A message on its way to a recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Message<'a> {
+    /// The id that a receipt repeats.
+    pub id: u32,
+    /// The sender.
+    pub from: Party<'a>,
+    /// The recipient; nobody in a copy that goes to a whole group.
+    pub to: Party<'a>,
+    /// The group it was sent to.
+    pub group: Option<Party<'a>>,
+    /// The text.
+    pub text: &'a [u8],
+    /// 1 (highest) to 5.
+    pub priority: u8,
+    /// Whether it waited as offline mail.
+    pub offline: bool,
+    /// When the exchange took it, in Unix milliseconds.
+    pub time: u64,
+}
+
+/// The answer to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Answer<'a> {
+    /// From the request.
+    pub tag: Tag,
+    /// Which request.
+    pub kind: Kind,
+    /// How it went.
+    pub outcome: Outcome,
+    /// Who or what it was about: the recipient of a message, or its group.
+    pub about: Party<'a>,
+    /// Whether `about` is a group.
+    pub group: bool,
+    /// Who asked.
+    pub to: Party<'a>,
+}
+
+/// Anything that a dialect puts into bytes for a client, but for lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Event<'a> {
+    /// A message is delivered.
+    Message(Message<'a>),
+    /// A request is answered.
+    Answer(Answer<'a>),
+    /// A counted membership has had its last message.
+    Ended {
+        /// The group.
+        group: Party<'a>,
+    },
+}

@@ -1,0 +1,365 @@
+//! A message from its sender to whoever gets it: one user, or the members of a group.
+
+use super::mailbox::{Kept, Stand};
+use super::sessions::About;
+use super::{Exchange, Link, Message};
+use crate::dialect::{Dialect, Recipient};
+use crate::event::{Event, Kind, Limit, Outcome, Party};
+use crate::host::{Io, Note, Posted, Record};
+use crate::request::{Tag, Target};
+use crate::table::Handle;
+
+/// What counts where no priority, or none of 1 to 5, was given.
+pub(super) const DEFAULT_PRIORITY: u8 = 3;
+
+/// The dialects whose recipients answer for what they get.
+#[allow(clippy::indexing_slicing)] // At compile time.
+pub(super) const RECEIPTS: u8 = {
+    let (mut mask, mut i) = (0, 0);
+    while i < Dialect::COUNT {
+        if Dialect::ALL[i].traits().receipts {
+            mask |= Dialect::ALL[i].bit();
+        }
+        i += 1;
+    }
+    mask
+};
+
+/// A message as its sender gave it.
+#[derive(Clone, Copy)]
+pub(super) struct Draft<'a> {
+    pub(super) tag: Tag,
+    pub(super) text: &'a [u8],
+    /// 1 to 5.
+    pub(super) priority: u8,
+    /// Whether the sender waits for the recipient's receipt.
+    pub(super) receipt: bool,
+    pub(super) id: Option<u32>,
+    /// The sender's session.
+    pub(super) link: Link,
+    /// The sender.
+    pub(super) from: u32,
+}
+
+/// A message with what the exchange adds to it.
+#[derive(Clone, Copy)]
+pub(super) struct Post<'d> {
+    pub(super) draft: &'d Draft<'d>,
+    pub(super) sequence: u64,
+    pub(super) id: u32,
+    pub(super) group: u32,
+    pub(super) time: u64,
+    /// Its place in the table of messages, once anybody waits for it.
+    pub(super) message: Handle<Message>,
+}
+
+impl Exchange<'_> {
+    #[inline]
+    pub(super) fn send(&mut self, draft: &Draft<'_>, to: &Target<'_>, io: &mut Io<'_>) {
+        if draft.text.len() > self.limits.message_length {
+            let outcome = Outcome::Full(Limit::MessageLength);
+            return self.answer(draft.link, draft.tag, Kind::Send, outcome, io);
+        }
+        let group = matches!(to, Target::Group(_) | Target::GroupName(_));
+        let number = match group {
+            true => self.directory.find_group(to),
+            false => self.directory.find_user(to),
+        };
+        let Some(number) = number else {
+            let outcome = if group { Outcome::NoSuchGroup } else { Outcome::NoSuchUser };
+            return self.answer(draft.link, draft.tag, Kind::Send, outcome, io);
+        };
+        self.counters.messages = self.counters.messages.wrapping_add(1);
+        // A group message takes its id from the server's counter even where its sender gave one.
+        let id = match draft.id {
+            Some(id) if !group => id,
+            _ => self.next_id(draft.from),
+        };
+        self.sequence = self.sequence.wrapping_add(1);
+        let (sequence, time, to) = (self.sequence, io.time, if group { 0 } else { number });
+        let group = if group { number } else { 0 };
+        if io.store.history() {
+            let Draft { from, priority, text, .. } = *draft;
+            let posted = Posted { sequence, from, to, group, priority, time, text };
+            // Without it a page of history lacks a line; what must not be lost is written as mail.
+            let _ = io.store.write(Record::Posted(posted));
+        }
+        let post = Post { draft, sequence, id, group, time, message: Handle::NONE };
+        if group != 0 {
+            self.send_group(post, io);
+        } else {
+            self.send_user(post, to, io);
+        }
+    }
+
+    fn next_id(&mut self, user: u32) -> u32 {
+        let Some(user) = self.directory.user_mut(user) else { return 0 };
+        let id = user.next_id;
+        user.next_id = id.wrapping_add(1);
+        id
+    }
+
+    fn send_user(&mut self, mut post: Post<'_>, to: u32, io: &mut Io<'_>) {
+        let draft = post.draft;
+        let Some(user) = self.directory.user(to) else { return };
+        let (sessions, live, length) = (user.sessions, user.live, draft.text.len() as u32);
+        // What waits in the store goes first.
+        let waits = user.tail.waits();
+        let (mut go, mut owed) = (0, 0);
+        for (place, bit) in places(&sessions, live) {
+            match self.sessions.at(place) {
+                Some(session) if !waits && session.takes(length, true) => go |= bit,
+                _ => owed |= bit,
+            }
+        }
+        let taken = go & !RECEIPTS != 0;
+        if !taken || (go & RECEIPTS) | owed != 0 {
+            // Promised at once, or to nobody who is there: it must be in the store before that.
+            let durable = !taken && (!draft.receipt || live == 0);
+            let (flight, behind, last) = (go & RECEIPTS, waits, false);
+            let stand = Stand { owed, flight, taken, durable, behind, last };
+            match self.keep(&mut post, to, stand, io) {
+                Ok(Kept::Here) => {}
+                // Nobody can have it before what is in front of it: it is mail.
+                Ok(Kept::InStore) => {
+                    return self.answer_user(draft, to, Outcome::Stored, io);
+                }
+                Err(limit) => {
+                    self.not_kept(to, limit, io);
+                    if !taken {
+                        return self.answer_user(draft, to, Outcome::Full(limit), io);
+                    }
+                    // A receipt cannot be waited for; the others have it all the same.
+                    go &= !RECEIPTS;
+                }
+            }
+        }
+        for (place, bit) in places(&sessions, go) {
+            let (Some(link), Some(dialect)) = (self.sessions.handle(place), dialect_of(bit)) else {
+                continue;
+            };
+            let Some(session) = self.sessions.get_mut(link) else { continue };
+            session.charge(length, true);
+            let recipient = session.recipient();
+            let event = Event::Message(crate::event::Message {
+                id: post.id,
+                from: self.directory.user_party(draft.from),
+                to: self.directory.user_party(to),
+                group: None,
+                text: draft.text,
+                priority: draft.priority,
+                offline: false,
+                time: post.time,
+            });
+            let len = dialect.encode(&event, recipient, &self.limits, self.scratch);
+            io.out.deliver(&[link], self.scratch.get(..len).unwrap_or(&[]));
+            self.counters.deliveries = self.counters.deliveries.wrapping_add(1);
+        }
+        let outcome = match (taken, live, draft.receipt) {
+            (true, _, _) => Outcome::Done,
+            (false, 0, _) => Outcome::Stored,
+            (false, _, false) => Outcome::Done,
+            // The recipient's answer, or 3 s without one, decides.
+            (false, _, true) => return,
+        };
+        self.answer_user(draft, to, outcome, io);
+    }
+
+    fn answer_user(&mut self, draft: &Draft<'_>, to: u32, outcome: Outcome, io: &mut Io<'_>) {
+        self.answer_about(draft.link, draft.tag, Kind::Send, outcome, About::user(to), io);
+    }
+
+    pub(super) fn not_kept(&mut self, user: u32, limit: Limit, io: &mut Io<'_>) {
+        self.counters.not_kept = self.counters.not_kept.wrapping_add(1);
+        io.out.note(Note::NotKept { user, limit });
+    }
+
+    /// To every member but the sender. Those who can take it now get the same bytes, encoded once
+    /// for each dialect; for the others it is kept. One who has no room does not stop the rest.
+    fn send_group(&mut self, mut post: Post<'_>, io: &mut Io<'_>) {
+        let (draft, group) = (post.draft, post.group);
+        let length = draft.text.len() as u32;
+        let (mut fan, mut dialects, mut any_ended) = (0usize, 0u8, false);
+        let mut outcome = Outcome::Done;
+        let mut place = self.directory.first_member(group);
+        while let Some(membership) = self.directory.membership_at(place) {
+            let here = place;
+            place = membership.group_next;
+            let user = membership.user;
+            if user == draft.from {
+                continue;
+            }
+            let left = membership.left;
+            let last = left == 1;
+            let Some(member) = self.directory.user(user) else { continue };
+            let (sessions, live, waits) = (member.sessions, member.live, member.tail.waits());
+            let (mut go, mut owed) = (0, 0);
+            for (place, bit) in places(&sessions, live) {
+                match self.sessions.at(place) {
+                    Some(session) if !waits && session.takes(length, false) => go |= bit,
+                    _ => owed |= bit,
+                }
+            }
+            let taken = go & !RECEIPTS != 0;
+            let mut kept = taken;
+            if !taken || (go & RECEIPTS) | owed != 0 {
+                let (flight, durable, behind) = (go & RECEIPTS, !taken, waits);
+                let stand = Stand { owed, flight, taken, durable, behind, last };
+                match self.keep(&mut post, user, stand, io) {
+                    Ok(Kept::Here) => kept = true,
+                    Ok(Kept::InStore) => (kept, go) = (true, go & !RECEIPTS),
+                    Err(limit) => {
+                        self.not_kept(user, limit, io);
+                        go &= !RECEIPTS;
+                        if !taken {
+                            outcome = Outcome::Full(limit);
+                        }
+                    }
+                }
+            }
+            if left > 0 && kept {
+                any_ended |= last;
+                self.count_down(here, io);
+            }
+            for (place, bit) in places(&sessions, go) {
+                let (Some(link), Some(session)) =
+                    (self.sessions.handle(place), self.sessions.at_mut(place))
+                else {
+                    continue;
+                };
+                session.charge(length, false);
+                if let (Some(to), Some(dialect)) =
+                    (self.fan.get_mut(fan), self.fan_dialects.get_mut(fan))
+                {
+                    (*to, *dialect) = (link, bit);
+                    fan = fan.saturating_add(1);
+                    dialects |= bit;
+                }
+            }
+        }
+        self.fan_out(&post, fan, dialects, io);
+        if any_ended {
+            self.end_memberships(group, io);
+        }
+        let about = About { number: group, group: true };
+        self.answer_about(draft.link, draft.tag, Kind::Send, outcome, about, io);
+    }
+
+    /// Counts a message of a counted membership, delivered or stored.
+    fn count_down(&mut self, place: u32, io: &mut Io<'_>) {
+        let Some(membership) = self.directory.membership_mut(place) else { return };
+        membership.left = membership.left.saturating_sub(1);
+        let (user, group, left) = (membership.user, membership.group, membership.left);
+        // A countdown that is not written costs a message more after a crash.
+        let _ = io.store.write(match left {
+            0 => Record::NoMember { user, group },
+            left => Record::Member { user, group, left },
+        });
+    }
+
+    /// Gives a message to the links gathered in `fan`, encoded once for each dialect.
+    fn fan_out(&mut self, post: &Post<'_>, fan: usize, dialects: u8, io: &mut Io<'_>) {
+        let draft = post.draft;
+        self.counters.deliveries = self.counters.deliveries.wrapping_add(fan as u64);
+        let event = Event::Message(crate::event::Message {
+            id: post.id,
+            from: self.directory.user_party(draft.from),
+            to: Party::NONE,
+            group: Some(self.directory.group_party(post.group)),
+            text: draft.text,
+            priority: draft.priority,
+            offline: false,
+            time: post.time,
+        });
+        let mut begin = 0usize;
+        for dialect in Dialect::of(dialects) {
+            let mut end = fan;
+            if dialects != dialect.bit() {
+                // This dialect's links to the front of what is left, in their order.
+                end = begin;
+                for i in begin..fan {
+                    if self.fan_dialects.get(i) == Some(&dialect.bit()) {
+                        swap(self.fan_dialects, i, end);
+                        swap(self.fan, i, end);
+                        end = end.saturating_add(1);
+                    }
+                }
+            }
+            let links = self.fan.get(begin..end).unwrap_or(&[]);
+            let each = if dialect.traits().same_for_all { links.len() } else { 1 };
+            for links in links.chunks(each.max(1)) {
+                let one = links.first().and_then(|link| self.sessions.get(*link));
+                let to = match one {
+                    Some(session) if each == 1 => session.recipient(),
+                    _ => Recipient { address: 0, user: 0, part: 0 },
+                };
+                let len = dialect.encode(&event, to, &self.limits, self.scratch);
+                io.out.deliver(links, self.scratch.get(..len).unwrap_or(&[]));
+            }
+            begin = end;
+        }
+    }
+
+    /// Ends the memberships whose last message has gone out, and says so behind it. Where it
+    /// waits, its entry says so when it goes.
+    fn end_memberships(&mut self, group: u32, io: &mut Io<'_>) {
+        let mut place = self.directory.first_member(group);
+        while let Some(membership) = self.directory.membership_at(place).copied() {
+            place = membership.group_next;
+            if membership.left != 0 {
+                continue;
+            }
+            self.directory.leave(membership.user, group);
+            let Some(user) = self.directory.user(membership.user) else { continue };
+            let sessions = user.sessions;
+            let went = user.live & !self.owed_last(membership.user, group);
+            for (place, _) in places(&sessions, went) {
+                if let Some(link) = self.sessions.handle(place) {
+                    self.say_ended(link, group, io);
+                }
+            }
+        }
+    }
+
+    pub(super) fn say_ended(&mut self, link: Link, group: u32, io: &mut Io<'_>) {
+        let Some(session) = self.sessions.get(link) else { return };
+        let event = Event::Ended { group: self.directory.group_party(group) };
+        let to = session.recipient();
+        let len = session.dialect.encode(&event, to, &self.limits, self.scratch);
+        if len != 0 {
+            io.out.reply(link, self.scratch.get(..len).unwrap_or(&[]));
+        }
+    }
+}
+
+/// Swaps two places, if both are there: without a branch that panics.
+#[inline]
+fn swap<T: Copy>(slice: &mut [T], i: usize, j: usize) {
+    if let (Some(a), Some(b)) = (slice.get(i).copied(), slice.get(j).copied())
+        && let Some(place) = slice.get_mut(i)
+    {
+        *place = b;
+        if let Some(place) = slice.get_mut(j) {
+            *place = a;
+        }
+    }
+}
+
+/// The sessions of a mask, by place, with their dialects' bits.
+#[inline]
+pub(super) fn places(
+    sessions: &[u32; Dialect::COUNT],
+    mut mask: u8,
+) -> impl Iterator<Item = (u32, u8)> {
+    core::iter::from_fn(move || {
+        let place = *sessions.get(mask.trailing_zeros() as usize)?;
+        let bit = mask & mask.wrapping_neg();
+        mask ^= bit;
+        Some((place, bit))
+    })
+}
+
+#[inline]
+pub(super) fn dialect_of(bit: u8) -> Option<Dialect> {
+    Dialect::ALL.get(bit.trailing_zeros() as usize).copied()
+}

@@ -1,0 +1,42 @@
+//! Centrala's exchange: every protocol and messaging decision, without heap, clock or I/O.
+//!
+//! ```text
+//! bytes of link L ──► dialect::X ──► Request ──► Exchange ──► Event ──► dialect::Y ──► Outbox(link, bytes)
+//!                                                   │
+//!                                                   └──► Store (users, groups, offline mail)
+//! ```
+//!
+//! - [`exchange::Exchange`] is the front door; its module says in which order it is called.
+//! - [`storage!`] declares the tables it works in, or a host allocates [`exchange::Tables`].
+//! - [`dialect`] has a module for each protocol, with its bytes.
+//! - [`host`] is what a host lends: an outbox, a store, and the time.
+//!
+//! Any bytes give a value or an error; nothing here panics, and nothing grows.
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo
+    )
+)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod dialect;
+pub mod event;
+pub mod exchange;
+pub mod host;
+pub mod limits;
+pub mod name;
+pub mod request;
+mod storage;
+pub mod table;
+mod timers;

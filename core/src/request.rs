@@ -1,0 +1,124 @@
+//! What a client asks for, in the words of no dialect. Requests borrow from the bytes they came in.
+
+/// What a dialect needs to phrase the answer to a request: handed back with it, unread in between.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Tag(pub u32);
+
+/// A user or a group, by number (from 1) or by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Target<'a> {
+    /// The user of that number.
+    User(u32),
+    /// The user of that name.
+    UserName(&'a [u8]),
+    /// The group of that number.
+    Group(u32),
+    /// The group of that name.
+    GroupName(&'a [u8]),
+}
+
+/// Whom the bytes say they are from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Sender<'a> {
+    /// Whoever is bound to the link, who must be this user.
+    Link(Target<'a>),
+    /// As [`Sender::Link`], and the same as the frame before said.
+    Same(Target<'a>),
+    /// The session of the user of that number in the link's dialect.
+    User(u32),
+    /// A new session, to be answered at this address (a SysV queue key).
+    New(i64),
+}
+
+/// What a list shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum List {
+    /// Users with a session in any dialect.
+    Online,
+    /// All groups.
+    Groups,
+    /// The groups of the one who asks.
+    MyGroups,
+    /// The members of a group.
+    Members(u32),
+}
+
+/// One request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Request<'a> {
+    /// Bind the session to a user, creating it where registration is open.
+    LogIn {
+        /// By name; or by number where the name does not fit the dialect.
+        user: Target<'a>,
+        /// Empty where none was given.
+        password: &'a [u8],
+    },
+    /// Say who wants to log in; the password comes in a request of its own.
+    Name {
+        /// By name.
+        user: &'a [u8],
+    },
+    /// The password of the one who said its name.
+    Password {
+        /// As it came.
+        password: &'a [u8],
+    },
+    /// End the session.
+    LogOut,
+    /// A message to a user or a group.
+    Send {
+        /// The recipient.
+        to: Target<'a>,
+        /// The text, of any bytes.
+        text: &'a [u8],
+        /// 1 (highest) to 5; anything else counts as 3.
+        priority: i32,
+        /// Whether the sender waits to hear that the recipient has it, rather than that the
+        /// exchange has.
+        receipt: bool,
+        /// The id that a receipt will repeat, where the dialect's senders give one.
+        id: Option<u32>,
+        /// Whether only members may send to the group.
+        member: bool,
+    },
+    /// A message to every group that the sender is a member of.
+    SendToMyGroups {
+        /// The text.
+        text: &'a [u8],
+    },
+    /// The recipient has a message.
+    Receipt {
+        /// The message's sender.
+        from: Target<'a>,
+        /// The id it carried to the recipient.
+        id: u32,
+    },
+    /// A new group, owned by the sender.
+    CreateGroup {
+        /// Its name.
+        name: &'a [u8],
+        /// The highest group number that the dialect can address.
+        max: u32,
+    },
+    /// Become a member of a group, or renew a membership.
+    Join {
+        /// The group.
+        group: Target<'a>,
+        /// How many messages it is for; -1 for ever.
+        count: i32,
+    },
+    /// End a membership.
+    Leave {
+        /// The group.
+        group: Target<'a>,
+    },
+    /// A list, sent frame by frame as there is room.
+    List(List),
+    /// End the server, as SIGTERM does.
+    ShutDown,
+}
