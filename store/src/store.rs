@@ -1,0 +1,495 @@
+//! The store as the exchange's thread has it: it takes records, keeps count, and hands batches to
+//! the writer.
+
+use crate::batch::{Batch, Op};
+use crate::error::Error;
+use crate::place::{Place, Reserve, wal_of};
+use crate::reader::{self, Question, Reader};
+use crate::restore::{self, Restored};
+use crate::schema::{self, Synced};
+use crate::writer::{self, Completion, Outcome, Request};
+use crate::{Durability, Options, Shared, backup};
+use centrala_core::exchange::Token;
+use centrala_core::host::{self, NoRoom, Record};
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+
+/// A store that is open. It belongs to the one thread that has the exchange; whoever reads has a
+/// [`Reader`].
+///
+/// Dropping it ends its threads in order, without what was not committed.
+#[derive(Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+    /// What was written since the last commit began.
+    batch: Batch,
+    /// Batches whose memory is free again.
+    spare: Vec<Batch>,
+    /// How each batch on its way changes the number of messages that wait.
+    underway: VecDeque<Vec<(u32, i64)>>,
+    requests: Sender<Request>,
+    completions: Receiver<Completion>,
+    questions: Sender<Question>,
+    threads: Vec<JoinHandle<()>>,
+    /// How many messages wait for each user, and for all, with what is not committed yet.
+    waiting: HashMap<u32, u32>,
+    total: u64,
+    users: HashSet<u32>,
+    /// Passwords of users that are about to be made.
+    secrets: HashMap<Token, String>,
+    /// Memberships, with what is left of each.
+    members: HashMap<(u32, u32), i32>,
+    /// A commit within [`host::Store::write`] failed: what was written before it is gone too.
+    lost: Option<Error>,
+    /// The directory stays locked as long as anything is open.
+    _place: Place,
+}
+
+impl Store {
+    /// Opens the store in a directory, which is made if it is missing, and reads what a server has
+    /// to know. An older store is brought to this version.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] if another server has it, [`Error::Newer`], [`Error::Foreign`],
+    /// [`Error::Damaged`] unless it may be moved aside, and what the disk refuses.
+    pub fn open(dir: &Path, options: &Options) -> Result<(Store, Restored), Error> {
+        let place = Place::take(dir)?;
+        let reserve = place.reserve(options.reserve);
+        let opened = match open_file(&place, options) {
+            Err(Error::Full { .. }) => {
+                reserve.free();
+                open_file(&place, options)
+            }
+            opened => opened,
+        };
+        let (connection, restored, counts) = match opened {
+            Err(Error::Damaged { .. }) if options.quarantine => {
+                let aside = place.move_aside()?;
+                let (connection, mut restored, counts) = open_file(&place, options)?;
+                restored.quarantined = Some(aside);
+                (connection, restored, counts)
+            }
+            opened => opened?,
+        };
+        let shared = Arc::new(Shared::new(place.file(), options.clone()));
+        shared.count_damaged(u32::try_from(restored.damaged).unwrap_or(u32::MAX));
+        if let Err(error) = reserve.take() {
+            // The writer tries again, and writes are refused until it succeeds.
+            shared.fail(&error);
+        }
+        let store = Store::start(place, shared, connection, reserve, &restored, counts)?;
+        Ok((store, restored))
+    }
+
+    fn start(
+        place: Place,
+        shared: Arc<Shared>,
+        connection: Connection,
+        reserve: Reserve,
+        restored: &Restored,
+        waiting: HashMap<u32, u32>,
+    ) -> Result<Store, Error> {
+        let read = schema::open_reader(&place.file())?;
+        let (requests, asked) = mpsc::channel();
+        let (completed, completions) = mpsc::channel();
+        let (questions, questioned) = mpsc::channel();
+        let thread = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(run)
+                .map_err(|error| Error::io("starting a thread", &shared.file, error))
+        };
+        let for_writer = Arc::clone(&shared);
+        let writer = move || writer::run(connection, for_writer, reserve, asked, completed);
+        let for_reader = Arc::clone(&shared);
+        let reader = move || reader::run(&read, &for_reader, &questioned);
+        // In the order in which they are ended: the last connection to close tidies up.
+        let threads = vec![
+            thread("store-reader", Box::new(reader))?,
+            thread("store-writer", Box::new(writer))?,
+        ];
+        let members =
+            restored.memberships.iter().map(|member| ((member.user, member.group), member.left));
+        Ok(Store {
+            batch: Batch::default(),
+            spare: Vec::new(),
+            underway: VecDeque::new(),
+            requests,
+            completions,
+            questions,
+            threads,
+            total: waiting.values().copied().map(u64::from).sum(),
+            waiting,
+            users: restored.users.iter().map(|user| user.number).collect(),
+            secrets: HashMap::new(),
+            members: members.collect(),
+            lost: None,
+            shared,
+            _place: place,
+        })
+    }
+
+    /// Asks this store; for any thread.
+    pub fn reader(&self) -> Reader {
+        Reader { questions: self.questions.clone(), shared: Arc::clone(&self.shared) }
+    }
+
+    /// Whether there is anything to commit.
+    pub fn is_dirty(&self) -> bool {
+        !self.batch.is_empty() || self.lost.is_some()
+    }
+
+    /// Messages that wait for a user, with those not committed yet.
+    pub fn waiting(&self, user: u32) -> u32 {
+        self.waiting.get(&user).copied().unwrap_or(0)
+    }
+
+    /// Messages that wait for all users together, with those not committed yet.
+    pub fn total_waiting(&self) -> u64 {
+        self.total
+    }
+
+    /// Damaged rows met since it was opened.
+    pub fn damaged(&self) -> u64 {
+        self.shared.damaged()
+    }
+
+    /// Why nothing is written at the moment; `None` if all is well. It recovers by itself.
+    pub fn trouble(&self) -> Option<Error> {
+        self.shared.trouble()
+    }
+
+    /// Commits what was written since the last commit, and waits for it.
+    ///
+    /// # Errors
+    /// Why nothing of it was: no promise that rests on it may leave.
+    pub fn commit(&mut self) -> Result<(), Error> {
+        let result = reader::wait(|done| self.begin_commit(done));
+        self.keep_count();
+        result
+    }
+
+    /// Hands what was written since the last commit to the writer, and does not wait for it. `done`
+    /// is called when it is durable, or has failed, on the writer's thread; or at once if there is
+    /// nothing to commit. Commits are made in the order in which they were begun.
+    pub fn begin_commit(&mut self, done: impl FnOnce(Result<(), Error>) + Send + 'static) {
+        self.keep_count();
+        let lost = self.lost.take();
+        if self.batch.is_empty() && self.underway.is_empty() {
+            return done(lost.map_or(Ok(()), Err));
+        }
+        let mut batch = std::mem::replace(&mut self.batch, self.spare.pop().unwrap_or_default());
+        self.underway.push_back(std::mem::take(&mut batch.waiting));
+        let done = move |result: Result<(), Error>| done(lost.map_or(result, Err));
+        if let Err(refused) = self.requests.send(Request::Commit(batch, Box::new(done)))
+            && let Request::Commit(_, done) = refused.0
+        {
+            self.underway.pop_back();
+            done(Err(Error::Closed));
+        }
+    }
+
+    /// Sets, or removes, what is kept as a user's password: a text that only the host understands,
+    /// such as a hash in PHC form. Durable when it returns.
+    ///
+    /// # Errors
+    /// There is no such user, or it could not be written: it is as it was.
+    pub fn set_password(&mut self, user: u32, hash: Option<&str>) -> Result<(), Error> {
+        if !self.users.contains(&user) {
+            return Err(Error::NoUser { user });
+        }
+        let hash = hash.map(|hash| self.batch.copy(hash.as_bytes()));
+        self.batch.push(Op::Password { user, hash });
+        self.commit_within()
+    }
+
+    /// Holds what is to be kept as the password of a user that is about to be made: the record of
+    /// it brings this token ([`Ask::Prepare`](host::Ask::Prepare)). Nothing of it is on the disk
+    /// before that.
+    pub fn hold_secret(&mut self, token: Token, hash: String) {
+        self.secrets.insert(token, hash);
+    }
+
+    /// No user will be made with it.
+    pub fn drop_secret(&mut self, token: Token) {
+        self.secrets.remove(&token);
+    }
+
+    /// Notes, for the next commit, that a session outlasts its server; `user` 0 that there is none
+    /// at that address any more.
+    ///
+    /// # Errors
+    /// Nothing is written at the moment.
+    pub fn note_session(&mut self, dialect: u8, address: i64, user: u32) -> Result<(), NoRoom> {
+        self.take(Op::Session { dialect, address, user })
+    }
+
+    /// Notes, for the next commit, the value of one of the host's own counters.
+    ///
+    /// # Errors
+    /// Nothing is written at the moment.
+    pub fn note_counter(&mut self, kind: u8, key: u32, value: u64) -> Result<(), NoRoom> {
+        self.take(Op::Counter { kind, key, value })
+    }
+
+    /// Commits what was written, and ends the store's threads.
+    ///
+    /// # Errors
+    /// What was written since the last commit is lost.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.commit()
+    }
+
+    /// Takes an operation, unless nothing is written at the moment.
+    fn take(&mut self, op: Op) -> Result<(), NoRoom> {
+        if (self.shared.failed() && !op.shrinks()) || !self.batch.fits(0) {
+            return Err(NoRoom);
+        }
+        self.batch.push(op);
+        Ok(())
+    }
+
+    /// A commit of the batch so far, because what was just put into it must be durable now. If it
+    /// fails, so has all that was written before it, and the next commit says so.
+    fn commit_within(&mut self) -> Result<(), Error> {
+        let lost = self.lost.take();
+        let result = self.commit();
+        self.lost = lost.or_else(|| result.clone().err());
+        result
+    }
+
+    /// Takes a change of the directory, and makes it durable.
+    fn take_now(&mut self, op: Op) -> Result<(), NoRoom> {
+        self.take(op)?;
+        self.commit_within().map_err(|_| NoRoom)
+    }
+
+    /// Copies a name for an operation.
+    fn name(&mut self, name: &[u8]) -> Result<crate::batch::Text, NoRoom> {
+        if self.shared.failed() || !self.batch.fits(name.len()) {
+            return Err(NoRoom);
+        }
+        Ok(self.batch.copy(name))
+    }
+
+    fn count(&mut self, user: u32, change: i64) {
+        let waiting = self.waiting.entry(user).or_default();
+        let before = *waiting;
+        let after = i64::from(before).saturating_add(change).max(0);
+        *waiting = u32::try_from(after).unwrap_or(u32::MAX);
+        self.total = self.total.saturating_sub(before.into()).saturating_add((*waiting).into());
+        if *waiting == 0 {
+            self.waiting.remove(&user);
+        }
+    }
+
+    /// Learns what became of the batches that were handed to the writer.
+    fn keep_count(&mut self) {
+        while let Ok(Completion { mut batch, outcome }) = self.completions.try_recv() {
+            self.underway.pop_front();
+            match outcome {
+                Outcome::Committed(applied) => {
+                    for (user, change) in applied.waiting {
+                        self.count(user, change);
+                    }
+                }
+                Outcome::Failed(Some(waiting)) => {
+                    (self.waiting, self.total) = (HashMap::new(), 0);
+                    for (user, waiting) in waiting {
+                        self.count(user, waiting.messages);
+                    }
+                    let later: Vec<_> = self
+                        .underway
+                        .iter()
+                        .flatten()
+                        .chain(&self.batch.waiting)
+                        .copied()
+                        .collect();
+                    for (user, change) in later {
+                        self.count(user, change);
+                    }
+                }
+                Outcome::Failed(None) => {}
+            }
+            batch.clear();
+            if self.spare.len() < 2 {
+                self.spare.push(batch);
+            }
+        }
+    }
+}
+
+impl host::Store for Store {
+    /// A user, a group, a new membership or the end of one is durable when this returns: all that
+    /// was written before it is committed with it. All else is at the next commit.
+    ///
+    /// Mail beyond a limit is refused, and so is everything that needs room while the disk is full
+    /// or fails; what was delivered may be settled all the same.
+    fn write(&mut self, record: Record<'_>) -> Result<(), NoRoom> {
+        match record {
+            Record::Posted(posted) => {
+                if self.shared.failed() || !self.batch.fits(posted.text.len()) {
+                    return Err(NoRoom);
+                }
+                self.batch.log(&posted);
+                Ok(())
+            }
+            Record::Mail(mail) => {
+                let limits = self.shared.options.limits;
+                if self.waiting(mail.user) >= limits.mailbox || self.total >= limits.mail {
+                    self.keep_count();
+                }
+                if self.shared.failed()
+                    || self.waiting(mail.user) >= limits.mailbox
+                    || self.total >= limits.mail
+                    || !self.batch.fits(mail.text.len())
+                {
+                    return Err(NoRoom);
+                }
+                self.batch.mail(&mail);
+                self.count(mail.user, 1);
+                Ok(())
+            }
+            Record::Session { dialect, address, user } => {
+                self.note_session(dialect as u8, address, user)
+            }
+            Record::Settled { user, sequence } => {
+                self.batch.settle(user, sequence);
+                self.count(user, -1);
+                Ok(())
+            }
+            Record::User { number, name, secret } => {
+                // A user that has a password is never made without it.
+                let password = match secret {
+                    Some(token) => Some(self.secrets.remove(&token).ok_or(NoRoom)?),
+                    None => None,
+                };
+                let name = self.name(name)?;
+                let password = password.map(|password| self.batch.copy(password.as_bytes()));
+                let new = self.users.insert(number);
+                if new {
+                    self.forget(number);
+                }
+                self.take_now(Op::User { number, name, password }).inspect_err(|_| {
+                    if new {
+                        self.users.remove(&number);
+                    }
+                })
+            }
+            Record::NoUser { number } => {
+                self.users.remove(&number);
+                self.forget(number);
+                self.take_now(Op::NoUser { number })
+            }
+            Record::Group { number, name, owner } => {
+                let name = self.name(name)?;
+                self.take_now(Op::Group { number, name, owner })
+            }
+            Record::NoGroup { number } => {
+                self.take_now(Op::NoGroup { number })?;
+                self.members.retain(|(_, group), _| *group != number);
+                Ok(())
+            }
+            Record::Member { user, group, left } => {
+                // A countdown, or a renewal: at the next commit.
+                let known = self.members.contains_key(&(user, group));
+                let op = Op::Member { user, group, left };
+                if known {
+                    self.take(op)?
+                } else {
+                    self.take_now(op)?
+                }
+                self.members.insert((user, group), left);
+                Ok(())
+            }
+            Record::NoMember { user, group } => {
+                // The last of a countdown: at the next commit.
+                let last = self.members.get(&(user, group)) == Some(&1);
+                let op = Op::NoMember { user, group };
+                if last {
+                    self.take(op)?
+                } else {
+                    self.take_now(op)?
+                }
+                self.members.remove(&(user, group));
+                Ok(())
+            }
+        }
+    }
+
+    fn history(&self) -> bool {
+        true
+    }
+}
+
+impl Store {
+    /// Nothing waits for a user that is gone, or has just come.
+    fn forget(&mut self, user: u32) {
+        self.batch.forget_mail_of(user);
+        let waiting = i64::from(self.waiting(user));
+        if waiting != 0 {
+            self.batch.waiting.push((user, -waiting));
+            self.count(user, -waiting);
+        }
+        self.members.retain(|(of, _), _| *of != user);
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        backup::close(&self.shared);
+        let _ = self.questions.send(Question::Close);
+        for (i, thread) in self.threads.drain(..).enumerate() {
+            if i == 1 {
+                let _ = self.requests.send(Request::Close);
+            }
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Opens, or makes, the file, brings it to this version, moves the write-ahead log into it, and
+/// reads what a server has to know. A file that is refused is left as it was.
+fn open_file(
+    place: &Place,
+    options: &Options,
+) -> Result<(Connection, Restored, HashMap<u32, u32>), Error> {
+    let file = place.file();
+    let synced = match options.durability {
+        Durability::Commit => Synced::Commit,
+        Durability::Interval(_) => Synced::Later,
+    };
+    let connection = schema::open_writer(&file, synced)?;
+    let engine = |error: rusqlite::Error| Error::engine(&file, &error);
+    let keep_wal = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+    connection.set_db_config(keep_wal, true).map_err(engine)?;
+    schema::version(&connection, &file)?;
+    is_whole(&connection, &file)?;
+    schema::migrate(&connection, &file)?;
+    // What a server that was killed left there is synced with this, also where its own sync failed.
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(engine)?;
+    crate::place::sync_dir(place.dir())?;
+    let (restored, counts) = restore::load(&connection, &file)?;
+    connection.set_db_config(keep_wal, false).map_err(engine)?;
+    Ok((connection, restored, counts))
+}
+
+/// A file that ends before it should is found out here, and not when the first row is missing.
+fn is_whole(connection: &Connection, file: &Path) -> Result<(), Error> {
+    let engine = |error: rusqlite::Error| Error::engine(file, &error);
+    let number = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(engine);
+    let (pages, size) = (number("PRAGMA page_count")?, number("PRAGMA page_size")?);
+    let expected = pages.saturating_mul(size).unsigned_abs();
+    let length = std::fs::metadata(file).map_err(|error| Error::io("reading", file, error))?.len();
+    let wal = std::fs::metadata(wal_of(file)).map_or(0, |wal| wal.len());
+    if wal == 0 && length < expected {
+        let what = format!("it ends after {length} of {expected} bytes");
+        return Err(Error::Damaged { file: file.to_owned(), what });
+    }
+    Ok(())
+}
