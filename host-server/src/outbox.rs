@@ -1,0 +1,428 @@
+//! Where the exchange puts what it wants sent, until the batch is applied.
+//!
+//! The exchange's calls only note down what is to go where ([`Op`]), in the order they come; the
+//! loop lets it out afterwards ([`crate::server`]). Two calls must act at once, as they are answered:
+//! [`open`](centrala_core::host::Outbox::open) looks for a client's queue, and `take_back` takes
+//! messages out of the server's.
+
+use std::ops::Range;
+
+use centrala_core::exchange::{Link, Token};
+use centrala_core::host::{Ask, Note, Outbox, Room};
+use centrala_core::name::NAME_LENGTH;
+
+use crate::counters::Counters;
+use crate::notes::Throttle;
+use crate::sysv::Queues;
+use crate::warn_some;
+
+/// What a link is, for the host. The numbers are places in tables of the host's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// A TCP connection.
+    Tcp(u32),
+    /// A client's queue.
+    Client(u32),
+    /// A queue of the server's own.
+    Endpoint(u32),
+    /// A user's lane in such a queue: the endpoint, and the user.
+    Lane(u32, u32),
+}
+
+/// What the host knows of a link.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    /// The link.
+    pub link: Link,
+    /// What it is.
+    pub port: Port,
+    /// Bytes of messages noted down and not let out yet.
+    pub queued: u32,
+    /// Bytes of answers likewise.
+    pub queued_replies: u32,
+    /// What of the room that the exchange was told of is left at least.
+    pub left: Room,
+    /// The batch in which a promise on this link waits for the commit.
+    pub held: u64,
+    /// The batch in which the link took no more.
+    pub refusing: u64,
+    /// Noted down as having been given messages.
+    pub touched: bool,
+    /// When it is looked at next, if it has to be.
+    pub due: Option<u64>,
+    /// Milliseconds from one such look to the next.
+    pub backoff: u64,
+}
+
+/// The seats, by the place of the link in the exchange's table.
+#[derive(Debug, Default)]
+pub struct Seats {
+    by_place: Vec<Option<Seat>>,
+    /// Links that are over, and have something to be let out, while their place is taken again.
+    former: Vec<Seat>,
+}
+
+impl Seats {
+    /// The seat of a link.
+    pub fn get(&mut self, link: Link) -> Option<&mut Seat> {
+        match self.by_place.get_mut(link.index()) {
+            Some(Some(seat)) if seat.link == link => Some(seat),
+            _ => self.former.iter_mut().find(|seat| seat.link == link),
+        }
+    }
+
+    /// A seat for a new link.
+    pub fn put(&mut self, link: Link, port: Port, room: Room) {
+        let place = link.index();
+        if self.by_place.len() <= place {
+            self.by_place.resize_with(place + 1, || None);
+        }
+        let seat = Seat {
+            link,
+            port,
+            queued: 0,
+            queued_replies: 0,
+            left: room,
+            held: 0,
+            refusing: 0,
+            touched: false,
+            due: None,
+            backoff: 0,
+        };
+        if let Some(former) = self.by_place[place].replace(seat) {
+            self.former.push(former);
+        }
+    }
+
+    /// The link is over, and all it had is let out.
+    pub fn remove(&mut self, link: Link) {
+        match self.by_place.get_mut(link.index()) {
+            Some(place) if place.as_ref().is_some_and(|seat| seat.link == link) => *place = None,
+            _ => self.former.retain(|seat| seat.link != link),
+        }
+    }
+}
+
+/// Bytes in the batch's arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    at: u32,
+    len: u32,
+}
+
+/// One thing to let out.
+#[derive(Clone, Copy, Debug)]
+pub struct Op {
+    /// Where.
+    pub link: Link,
+    /// What.
+    pub what: What,
+}
+
+/// What to let out. The words are the outbox's.
+#[derive(Clone, Copy, Debug)]
+pub enum What {
+    /// A message.
+    Deliver(Frame),
+    /// A message that the store has, and its mark.
+    Mail(Frame, u32),
+    /// An answer.
+    Reply(Frame),
+    /// An answer that waits for the commit, and what leaves if that fails.
+    Promise(Frame, Frame),
+    /// The end of the link.
+    Close,
+    /// It went before the others.
+    Done,
+}
+
+/// What one batch wants sent, in order.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// In the order they came.
+    pub ops: Vec<Op>,
+    bytes: Vec<u8>,
+}
+
+impl Batch {
+    /// The bytes of a frame.
+    pub fn frame(&self, frame: Frame) -> &[u8] {
+        &self.bytes[Range::from(frame)]
+    }
+
+    /// Puts bytes into the arena. They begin on 8 bytes, as the kernel likes a queue's messages.
+    fn put(&mut self, bytes: &[u8]) -> Frame {
+        let at = self.bytes.len().next_multiple_of(8);
+        self.bytes.resize(at, 0);
+        self.bytes.extend_from_slice(bytes);
+        Frame { at: at as u32, len: bytes.len() as u32 }
+    }
+
+    /// Forgets all, and most of the memory if it was much.
+    pub fn clear(&mut self) {
+        self.ops.clear();
+        self.ops.shrink_to(64 * 1024);
+        self.bytes.clear();
+        self.bytes.shrink_to(1024 * 1024);
+    }
+}
+
+impl From<Frame> for Range<usize> {
+    fn from(frame: Frame) -> Range<usize> {
+        frame.at as usize..frame.at as usize + frame.len as usize
+    }
+}
+
+/// A question of the exchange.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// Is this the user's password?
+    Verify {
+        /// Names the question.
+        token: Token,
+        /// User number; `None` if there is no such user.
+        user: Option<u32>,
+        /// As it came.
+        password: Box<[u8]>,
+    },
+    /// What is to be kept of this password?
+    Prepare {
+        /// Names the question.
+        token: Token,
+        /// As it came.
+        password: Box<[u8]>,
+    },
+    /// What comes next of a user's mail?
+    Mail(MailAsked),
+}
+
+/// A question for a page of mail.
+#[derive(Clone, Copy, Debug)]
+pub struct MailAsked {
+    /// Names the question.
+    pub token: Token,
+    /// User number.
+    pub user: u32,
+    /// Priority and sequence: mail behind this.
+    pub after: (u8, u64),
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// By how much the exchange may count a message larger than its frame is: a dialect's room for the
+/// longest names, of which `lanes` may write two.
+const COUNTED_LARGER: u32 = 2 * (NAME_LENGTH as u32 + 2);
+
+/// The exchange counts a row of a list as so much at least.
+const ROW: u32 = 64;
+
+/// The outbox of the exchange.
+#[derive(Debug)]
+pub struct Out {
+    /// What is to be sent.
+    pub batch: Batch,
+    /// Links.
+    pub seats: Seats,
+    /// Links that were given messages.
+    pub touched: Vec<Link>,
+    /// SysV queues.
+    pub queues: Queues,
+    /// Questions of the exchange.
+    pub asks: Vec<Question>,
+    /// Milliseconds since the server started.
+    pub now: u64,
+    /// The endpoint whose bytes the exchange was given.
+    pub via: Option<u32>,
+    /// A client asked to end the server, and it may.
+    pub shut_down: bool,
+    /// What happened.
+    pub counters: Counters,
+    not_kept: Throttle,
+}
+
+impl Out {
+    /// With nothing in it.
+    pub fn new(queues: Queues) -> Out {
+        Out {
+            batch: Batch::default(),
+            seats: Seats::default(),
+            touched: Vec::new(),
+            queues,
+            asks: Vec::new(),
+            now: 0,
+            via: None,
+            shut_down: false,
+            counters: Counters::default(),
+            not_kept: Throttle::default(),
+        }
+    }
+
+    fn push(&mut self, link: Link, what: What) {
+        self.batch.ops.push(Op { link, what });
+    }
+
+    /// A message for a link: counts it against its room.
+    fn charge(&mut self, link: Link, frame: &[u8]) {
+        let Some(seat) = self.seats.get(link) else { return };
+        let bytes = frame.len() as u32;
+        seat.queued = seat.queued.saturating_add(bytes);
+        let counted = bytes.saturating_add(COUNTED_LARGER);
+        seat.left.messages = seat.left.messages.saturating_sub(counted);
+        let direct = match seat.port {
+            Port::Client(place) => {
+                self.queues.clients.get(place as usize).is_none_or(|c| c.is_direct(frame))
+            }
+            _ => true,
+        };
+        if direct {
+            seat.left.direct = seat.left.direct.saturating_sub(counted);
+        }
+        if !seat.touched {
+            seat.touched = true;
+            self.touched.push(link);
+        }
+    }
+
+    /// An answer for a link. It may be of a list, which has room of its own.
+    fn charge_reply(&mut self, link: Link, bytes: usize) {
+        let Some(seat) = self.seats.get(link) else { return };
+        let counted = (bytes as u32).max(ROW);
+        seat.queued_replies = seat.queued_replies.saturating_add(bytes as u32);
+        seat.left.replies = seat.left.replies.saturating_sub(counted);
+        if !seat.touched && matches!(seat.port, Port::Client(_) | Port::Lane(..)) {
+            seat.touched = true;
+            self.touched.push(link);
+        }
+    }
+}
+
+impl Outbox for Out {
+    fn open(&mut self, link: Link, endpoint: Link, address: i64) -> Option<Room> {
+        let Port::Endpoint(at) = self.seats.get(endpoint)?.port else { return None };
+        let (port, room) = self.queues.open(link, at, address)?;
+        self.seats.put(link, port, room);
+        Some(room)
+    }
+
+    fn deliver(&mut self, to: &[Link], frame: &[u8]) {
+        let put = self.batch.put(frame);
+        for link in to {
+            self.push(*link, What::Deliver(put));
+            self.charge(*link, frame);
+        }
+    }
+
+    fn mail(&mut self, to: Link, frame: &[u8], mark: u32) {
+        let put = self.batch.put(frame);
+        self.push(to, What::Mail(put, mark));
+        self.charge(to, frame);
+    }
+
+    fn reply(&mut self, to: Link, frame: &[u8]) {
+        let put = self.batch.put(frame);
+        self.push(to, What::Reply(put));
+        self.charge_reply(to, frame.len());
+    }
+
+    fn promise(&mut self, to: Link, granted: &[u8], refused: &[u8]) {
+        let bytes = granted.len();
+        let (granted, refused) = (self.batch.put(granted), self.batch.put(refused));
+        self.push(to, What::Promise(granted, refused));
+        self.charge_reply(to, bytes);
+    }
+
+    fn ask(&mut self, token: Token, ask: Ask<'_>) {
+        self.queues.asked(token);
+        self.asks.push(match ask {
+            Ask::Verify { user, password } => {
+                Question::Verify { token, user, password: password.into() }
+            }
+            Ask::Prepare { password } => Question::Prepare { token, password: password.into() },
+            Ask::Mail { user, after, limit } => {
+                Question::Mail(MailAsked { token, user, after, limit })
+            }
+        });
+    }
+
+    fn turn_away(&mut self, _endpoint: Link, address: i64, frame: &[u8]) {
+        self.queues.turn_away(address, frame);
+    }
+
+    fn take_back(&mut self, endpoint: Link, lane: i64, each: &mut dyn FnMut(&[u8]) -> bool) {
+        let Some(Port::Endpoint(at)) = self.seats.get(endpoint).map(|seat| seat.port) else {
+            return;
+        };
+        if let Some(endpoint) = self.queues.endpoints.get_mut(at as usize) {
+            endpoint.take_back(lane, self.now, each);
+        }
+    }
+
+    fn unread(&mut self, link: Link, each: &mut dyn FnMut(&[u8])) {
+        let unread = match self.seats.get(link).map(|seat| seat.port) {
+            Some(Port::Client(place)) => {
+                self.queues.clients.get(place as usize).map(|client| client.drain())
+            }
+            Some(Port::Lane(at, user)) => self.queues.lanes(at).map(|lanes| lanes.drain(user)),
+            _ => None,
+        };
+        for frame in unread.into_iter().flatten() {
+            each(&frame);
+        }
+        // Then what was to follow. Mail is with the exchange all the same.
+        for i in 0..self.batch.ops.len() {
+            let op = self.batch.ops[i];
+            if op.link != link {
+                continue;
+            }
+            match op.what {
+                What::Deliver(frame) => each(self.batch.frame(frame)),
+                What::Mail(..) => {}
+                _ => continue,
+            }
+            self.batch.ops[i].what = What::Done;
+        }
+    }
+
+    fn gone(&mut self, link: Link) -> bool {
+        match self.seats.get(link).map(|seat| seat.port) {
+            Some(Port::Client(place)) => {
+                self.queues.clients.get_mut(place as usize).is_none_or(|client| client.is_gone())
+            }
+            Some(Port::Lane(at, user)) => {
+                self.queues.lanes(at).is_none_or(|lanes| lanes.is_gone(link, user))
+            }
+            _ => false,
+        }
+    }
+
+    fn close(&mut self, link: Link) {
+        if let Some(Port::Client(place)) = self.seats.get(link).map(|seat| seat.port)
+            && let Some(client) = self.queues.clients.get_mut(place as usize)
+        {
+            client.leaving = true;
+        }
+        self.push(link, What::Close);
+    }
+
+    fn shut_down(&mut self) {
+        let endpoint = self.via.and_then(|at| self.queues.endpoints.get(at as usize));
+        if endpoint.is_some_and(|endpoint| endpoint.shutdown) {
+            self.shut_down = true;
+        } else {
+            self.counters.shutdowns_denied += 1;
+            tracing::warn!("a client asked to end the server, which the configuration refuses");
+        }
+    }
+
+    fn note(&mut self, note: Note) {
+        match note {
+            Note::Dropped(link) => tracing::debug!(?link, "dropped what is no request"),
+            Note::NotKept { user, limit } => {
+                warn_some!(self.not_kept, self.now, user, ?limit, "a message was not kept");
+            }
+            Note::Recalled { address } => {
+                tracing::info!(address, "nobody fetched the answer to a log-in: taken back");
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The store as the loop sees it: the exchange's [`Store`], and a commit for each batch.
+//!
+//! The exchange writes records while a batch is applied. Before an answer leaves that promises
+//! anything, the loop commits once ([`Keep::commit`]), if there is anything to commit
+//! ([`Keep::dirty`]). A store on disk gathers records in `write`, makes those of the directory
+//! durable there, and syncs the rest in `commit`.
+//!
+//! [`Durable`] is on disk, [`Memory`] keeps nothing.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use centrala_core::exchange::Token;
+use centrala_core::host::{NoRoom, Record, Store};
+use centrala_store::{Error, MailPage, Options, Reader, Restored};
+
+/// Called with what was read, on a thread of the store's.
+pub type Read<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
+
+/// A store that commits in batches.
+pub trait Keep: Store + std::fmt::Debug {
+    /// Whether anything was written that is not durable yet.
+    fn dirty(&self) -> bool;
+
+    /// Makes durable what was written.
+    ///
+    /// # Errors
+    /// It is not durable, none of it: no promise that rests on it may leave.
+    fn commit(&mut self) -> Result<(), NoRoom>;
+
+    /// What it promises, for the log: where things are kept, if they are.
+    fn describe(&self) -> String;
+
+    /// Holds what is to be kept as the password of the user that a record with this token makes.
+    fn hold_secret(&mut self, _token: Token, _hash: String) {}
+
+    /// No record brings this token any more.
+    fn drop_secret(&mut self, _token: Token) {}
+
+    /// What is kept as a user's password.
+    fn password(&self, _user: u32, answer: Read<Option<String>>) {
+        answer(Ok(None));
+    }
+
+    /// The first of what is kept for a user, behind a priority and sequence, as far as it was
+    /// committed before this.
+    fn mail_page(&self, _user: u32, _after: (u8, u64), _limit: u32, answer: Read<MailPage>) {
+        answer(Ok(MailPage::default()));
+    }
+
+    /// Tells the operator what has changed: that it cannot write, that it can again, what is
+    /// damaged.
+    fn report(&mut self) {}
+}
+
+/// Keeps nothing beyond the exchange's own tables: when the server ends, all is gone.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    passwords: HashMap<u32, String>,
+    secrets: HashMap<Token, String>,
+}
+
+impl Store for Memory {
+    fn write(&mut self, record: Record<'_>) -> Result<(), NoRoom> {
+        match record {
+            Record::User { number, secret: Some(token), .. } => {
+                // A user that has a password is never made without it.
+                self.passwords.insert(number, self.secrets.remove(&token).ok_or(NoRoom)?);
+            }
+            Record::NoUser { number } => drop(self.passwords.remove(&number)),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Keep for Memory {
+    fn dirty(&self) -> bool {
+        false
+    }
+
+    fn commit(&mut self) -> Result<(), NoRoom> {
+        Ok(())
+    }
+
+    fn describe(&self) -> String {
+        "nothing is kept: users, groups and mail are gone when the server ends".into()
+    }
+
+    fn hold_secret(&mut self, token: Token, hash: String) {
+        self.secrets.insert(token, hash);
+    }
+
+    fn drop_secret(&mut self, token: Token) {
+        self.secrets.remove(&token);
+    }
+
+    fn password(&self, user: u32, answer: Read<Option<String>>) {
+        answer(Ok(self.passwords.get(&user).cloned()));
+    }
+}
+
+/// Keeps everything in a directory.
+#[derive(Debug)]
+pub struct Durable {
+    store: centrala_store::Store,
+    reader: Reader,
+    describe: String,
+    /// What the operator was told last.
+    in_trouble: bool,
+    damaged: u64,
+}
+
+impl Durable {
+    /// Opens the store in a directory, and reads what a server has to know.
+    ///
+    /// # Errors
+    /// [`centrala_store::Store::open`]'s.
+    pub fn open(directory: &Path, options: &Options) -> Result<(Durable, Restored), Error> {
+        let (store, restored) = centrala_store::Store::open(directory, options)?;
+        let describe = match options.durability {
+            centrala_store::Durability::Commit => {
+                format!("{}: on the disk before it is acknowledged", directory.display())
+            }
+            centrala_store::Durability::Interval(interval) => format!(
+                "{}: on the disk within {} ms; a power cut loses what was acknowledged within them",
+                directory.display(),
+                interval.as_millis()
+            ),
+        };
+        let (reader, damaged) = (store.reader(), store.damaged());
+        Ok((Durable { store, reader, describe, in_trouble: false, damaged }, restored))
+    }
+
+    /// The store itself.
+    pub fn store(&mut self) -> &mut centrala_store::Store {
+        &mut self.store
+    }
+}
+
+impl Store for Durable {
+    fn write(&mut self, record: Record<'_>) -> Result<(), NoRoom> {
+        self.store.write(record)
+    }
+
+    fn history(&self) -> bool {
+        true
+    }
+
+    fn pages(&self) -> bool {
+        true
+    }
+}
+
+impl Keep for Durable {
+    fn dirty(&self) -> bool {
+        self.store.is_dirty()
+    }
+
+    fn commit(&mut self) -> Result<(), NoRoom> {
+        let committed = self.store.commit();
+        if committed.is_err() {
+            self.report();
+        }
+        committed.map_err(|_| NoRoom)
+    }
+
+    fn describe(&self) -> String {
+        self.describe.clone()
+    }
+
+    fn hold_secret(&mut self, token: Token, hash: String) {
+        self.store.hold_secret(token, hash);
+    }
+
+    fn drop_secret(&mut self, token: Token) {
+        self.store.drop_secret(token);
+    }
+
+    fn password(&self, user: u32, answer: Read<Option<String>>) {
+        self.reader.password(user, answer);
+    }
+
+    fn mail_page(&self, user: u32, after: (u8, u64), limit: u32, answer: Read<MailPage>) {
+        self.reader.mail_page(user, Some(after), limit, answer);
+    }
+
+    fn report(&mut self) {
+        match self.store.trouble() {
+            Some(error) if !self.in_trouble => {
+                tracing::error!(%error, "nothing can be stored: what would have to be is refused");
+                self.in_trouble = true;
+            }
+            None if self.in_trouble => {
+                tracing::warn!("the store can write again");
+                self.in_trouble = false;
+            }
+            _ => {}
+        }
+        let damaged = self.store.damaged();
+        if damaged != self.damaged {
+            let rows = damaged - self.damaged;
+            tracing::error!(rows, damaged, "damaged rows of the store were left out");
+            self.damaged = damaged;
+        }
+    }
+}
