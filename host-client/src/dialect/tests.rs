@@ -1,0 +1,145 @@
+//! What every dialect's client has in common, and what their tests share.
+
+use super::*;
+use crate::output::Output;
+use centrala_sysv::{Errno, Queue, Removed};
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Waits for a condition, for at most 10 s.
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < deadline, "not within 10 s: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// A queue with a key of its own, as an exchange has.
+pub fn with_key() -> (i32, Removed) {
+    static KEYS: AtomicI32 = AtomicI32::new(0);
+    let base = 0x4500_0000 + ((std::process::id() as i32 & 0xffff) << 8);
+    loop {
+        let key = base + KEYS.fetch_add(1, Ordering::SeqCst);
+        match Queue::create_new(key, 0o600) {
+            Err(Errno::EEXIST) => {}
+            queue => return (key, Removed(queue.unwrap())),
+        }
+    }
+}
+
+/// Keeps what is written to it.
+#[derive(Clone, Debug, Default)]
+pub struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Kept {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Output that is kept: what was asked for, and what was not.
+#[derive(Clone, Debug, Default)]
+pub struct Printed {
+    pub out: Kept,
+    pub aside: Kept,
+}
+
+impl Printed {
+    pub fn output(&self) -> Output {
+        Output::new(false, Box::new(self.out.clone()), Box::new(self.aside.clone()))
+    }
+}
+
+/// Runs a command of a new client for `url`.
+pub fn run<T>(
+    url: &str,
+    stop: &Stop,
+    printed: &Printed,
+    command: impl FnOnce(&mut dyn Client) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let (url, mut output) = (Url::parse(url)?, printed.output());
+    command(&mut *client(&url, stop, &mut output))
+}
+
+/// Nobody is at these.
+const NOWHERE: [(Dialect, &str); 4] = [
+    (Dialect::Direct, "direct://anna@127.0.0.1:1"),
+    (Dialect::Queues, "queues://anna:x@2147483646"),
+    (Dialect::Lanes, "lanes://anna:x@2147483646"),
+    (Dialect::Topics, "topics://anna@2147483646"),
+];
+
+#[test]
+fn what_a_dialect_lacks_fails_by_name_before_anything_is_sent() {
+    type Command = fn(&mut dyn Client) -> Result<(), Failure>;
+    let commands: [(&str, Command); 10] = [
+        ("send", |c| c.send(&To::Group("7".into()), b"hi", None).map(drop)),
+        ("listen", |c| c.listen(&[], false)),
+        ("users", |c| c.users().map(drop)),
+        ("groups", |c| c.groups(false).map(drop)),
+        ("members", |c| c.members(&Group("7".into())).map(drop)),
+        ("create", |c| c.create(&Group("7".into()))),
+        ("join", |c| c.join(&Group("7".into()), None)),
+        ("leave", |c| c.leave(&Group("7".into()))),
+        ("history", |c| c.history(&To::Group("7".into()))),
+        ("shutdown", |c| c.shutdown()),
+    ];
+    assert_eq!(NOWHERE.map(|(dialect, _)| dialect), Dialect::ALL);
+    for (dialect, url) in NOWHERE {
+        for (name, command) in commands {
+            let mut has: &[&str] = &[];
+            let failure = run(url, &Stop::new(), &Printed::default(), |client| {
+                assert_eq!(client.dialect(), dialect);
+                has = client.has();
+                command(client)
+            });
+            let failure = failure.unwrap_err();
+            let message = failure.to_string();
+            if has.contains(&name) {
+                assert!(matches!(failure, Failure::Unreachable(_)), "{dialect} {name}: {message}");
+                assert!(message.starts_with("no exchange"), "{message}");
+                assert_eq!(failure.exit_code(), 1);
+            } else {
+                let start = format!("{dialect} has no '{name}'; its commands are {}", has[0]);
+                assert!(message.starts_with(&start), "{message}");
+                assert_eq!(failure.exit_code(), 2);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_url_without_a_user_is_wrong_usage_where_one_is_needed() {
+    for (dialect, url) in NOWHERE {
+        let url = url.replace("anna", "");
+        let listened = run(&url, &Stop::new(), &Printed::default(), |c| c.listen(&[], false));
+        let failure = listened.unwrap_err();
+        assert!(failure.to_string().contains("names no user"), "{dialect}: {failure}");
+        assert_eq!(failure.exit_code(), 2);
+    }
+}
+
+#[test]
+fn recipients_are_marked() {
+    assert_eq!("@anna".parse::<To>().unwrap(), To::User("anna".into()));
+    assert_eq!("@~12".parse::<To>().unwrap(), To::User("~12".into()));
+    assert_eq!("#jan kowal".parse::<To>().unwrap(), To::Group("jan kowal".into()));
+    assert_eq!("#12".parse::<Group>().unwrap(), Group("12".into()));
+    for bad in ["", "anna", "@", "#", "@#a", "##a", "@~", "@~x", "#~1", "@a\n"] {
+        let failure = bad.parse::<To>().unwrap_err();
+        assert_eq!(failure.exit_code(), 2, "{bad}");
+    }
+}
