@@ -1,0 +1,304 @@
+//! What an exchange lives through, one operation after another.
+
+use arbitrary::Unstructured;
+use centrala_core::dialect::{Dialect, direct, topics};
+use centrala_core::exchange::{Exchange, Link};
+use centrala_core::host::{Io, Room};
+use centrala_core::request::Target;
+
+use super::acts::request;
+use super::host::Desk;
+use super::model::{self, Client};
+use super::{GROUPS, Life, Line, NAMES, Op, World, pick, room};
+
+const ENDPOINT_KEY: i64 = 12_345;
+
+impl Life<'_, '_> {
+    /// Restores what the store kept, and opens the endpoint.
+    pub(super) fn begin(&mut self) {
+        let World { shelf, model, desk, .. } = &mut *self.world;
+        model.restart(shelf);
+        // What could not be settled comes twice, as far as there is room for it beside the rest.
+        let capacity = self.exchange.capacity();
+        let room = capacity.entries.min(capacity.messages).min(self.exchange.limits().mailbox);
+        if shelf.mail.len() > room as usize {
+            let stale = std::mem::take(&mut shelf.unsettled);
+            shelf.mail.retain(|key, _| !stale.contains(key));
+        }
+        for record in shelf.records() {
+            let restored = self.exchange.restore(record);
+            assert_eq!(restored, Ok(()), "{record:?} is not restored");
+        }
+        for (user, known) in &model.passwords {
+            self.exchange.set_password(*user, *known).expect("a user that was restored");
+        }
+        let endpoint = self.exchange.endpoint(Dialect::Topics, ENDPOINT_KEY).expect("a session");
+        *desk = Desk { endpoint: Some(endpoint), ..Desk::default() };
+        self.world.links.clear();
+        self.world.answered.clear();
+        self.check();
+    }
+
+    /// A few users, groups and members, most of them logged in.
+    pub(super) fn open_for_business(&mut self) {
+        for number in 0..3 {
+            self.step(Op::CreateUser { who: number });
+            self.step(Op::CreateGroup { name: number % 2 });
+            self.step(Op::Join { who: number, group: 0, count: -1 });
+            self.step(Op::Connect { room: 0 });
+            self.step(Op::Hello { link: number, who: number, password: false });
+        }
+        self.step(Op::LogIn { key: 0, who: 0, room: 0, missing: false });
+        self.step(Op::LogIn { key: 1, who: 3, room: 0, missing: false });
+        self.step(Op::Join { who: 3, group: 0, count: 2 });
+        self.step(Op::Fetch { key: 0 });
+        self.step(Op::Fetch { key: 1 });
+    }
+
+    /// Does what the bytes say; whether the exchange is to begin anew.
+    pub(super) fn play(&mut self, bytes: &mut Unstructured<'_>) -> bool {
+        while !bytes.is_empty() {
+            let Ok(op) = bytes.arbitrary::<Op>() else { return false };
+            if matches!(op, Op::Restart) {
+                return true;
+            }
+            self.world.log.push(Line::Op(self.world.now, op));
+            self.step(op);
+        }
+        false
+    }
+
+    /// One call of the exchange, and a look at what came of it.
+    pub(super) fn call<R>(&mut self, call: impl FnOnce(&mut Exchange<'_>, &mut Io<'_>) -> R) -> R {
+        let World { now, desk, shelf, .. } = &mut *self.world;
+        let mut io = Io { now: *now, time: 1_700_000_000_000 + *now, store: shelf, out: desk };
+        let result = call(&mut self.exchange, &mut io);
+        self.check();
+        result
+    }
+
+    pub(super) fn check(&mut self) {
+        let World { desk, model, shelf, now, log, .. } = &mut *self.world;
+        let begin = log.len();
+        log.extend(desk.events.drain(..).map(Line::Event));
+        let events = log[begin..].iter().filter_map(Line::event);
+        model.saw(&self.exchange, events, *now);
+        let (usage, capacity) = (self.exchange.usage(), self.exchange.capacity());
+        let pairs = [
+            (usage.users, capacity.users),
+            (usage.groups, capacity.groups),
+            (usage.memberships, capacity.memberships),
+            (usage.sessions, capacity.sessions),
+            (usage.messages, capacity.messages),
+            (usage.entries, capacity.entries),
+            (usage.questions, capacity.questions),
+        ];
+        assert!(pairs.iter().all(|(taken, all)| taken <= all), "{usage:?} of {capacity:?}");
+        assert!(usage.messages <= usage.entries, "a message that waits for nobody: {usage:?}");
+        model.audit(&self.exchange, shelf, *now);
+    }
+
+    pub(super) fn of(&self, dialect: Dialect) -> Vec<Link> {
+        let clients = &self.world.model.clients;
+        let live = |link: &&Link| clients.get(link).is_some_and(|c| c.dialect == dialect);
+        self.world.links.iter().filter(live).copied().collect()
+    }
+
+    /// What the model knows of a live link.
+    pub(super) fn client(&mut self, link: Link) -> &mut Client {
+        self.world.model.clients.get_mut(&link).expect("a live link")
+    }
+
+    pub(super) fn user(&self, who: u8) -> Option<u32> {
+        let name = pick(&NAMES, who)?;
+        Some(self.exchange.find_user(Target::UserName(name.as_bytes()))?.number)
+    }
+
+    pub(super) fn group(&self, which: u8) -> Option<u32> {
+        let name = pick(&GROUPS, which)?;
+        Some(self.exchange.find_group(Target::GroupName(name.as_bytes()))?.number)
+    }
+
+    pub(super) fn step(&mut self, op: Op) {
+        match op {
+            Op::Connect { room: messages } => {
+                let now = self.world.now;
+                let room = Room::of(room(messages));
+                let connected = self.exchange.connect(Dialect::Direct, room, now);
+                let Ok(link) = connected else {
+                    let (usage, capacity) = (self.exchange.usage(), self.exchange.capacity());
+                    return assert_eq!(usage.sessions, capacity.sessions);
+                };
+                self.world.desk.links.insert(link, (Dialect::Direct, room));
+                self.world.model.clients.insert(link, Client::new(Dialect::Direct, now));
+                self.world.links.push(link);
+            }
+            Op::Hello { link, who, password } => {
+                let Some(link) = pick(&self.of(Dialect::Direct), link) else { return };
+                let Some(name) = pick(&NAMES, who) else { return };
+                let text: &[u8] = if password { b"secret" } else { b"" };
+                let src = self.field(name);
+                self.write(link, direct::RESPONSE, 0, &src, &[0; 8], text);
+                self.feed(link, usize::MAX);
+            }
+            Op::Send { link, group, to, offline, more, hold } => {
+                let Some(link) = pick(&self.of(Dialect::Direct), link) else { return };
+                self.send(link, group, to, offline, more);
+                match hold {
+                    0..=200 => self.feed(link, usize::MAX),
+                    201..=230 => self.feed(link, usize::from(hold - 200)),
+                    _ => {}
+                }
+            }
+            Op::Answer { link, which } => self.answer(link, which),
+            Op::AnswerAll { link } => {
+                if let Some(link) = pick(&self.world.links.clone(), link) {
+                    self.read_all(link);
+                }
+            }
+            Op::Raw { link, bytes, len } => {
+                let Some(link) = pick(&self.of(Dialect::Direct), link) else { return };
+                let mut bytes = bytes[..usize::from(len) % 13].to_vec();
+                // Texts that begin so are the driver's own.
+                bytes.iter_mut().filter(|byte| **byte == b'm').for_each(|byte| *byte = b'n');
+                self.client(link).buffer.extend(bytes);
+                self.feed(link, usize::MAX);
+            }
+            Op::Feed { link, len } => {
+                let Some(link) = pick(&self.of(Dialect::Direct), link) else { return };
+                self.feed(link, if len > 200 { usize::MAX } else { usize::from(len) });
+            }
+            Op::Room { link, messages, direct } => {
+                let Some(link) = pick(&self.world.links.clone(), link) else { return };
+                self.make_room(
+                    link,
+                    Room { messages: room(messages), direct: room(direct), replies: room(direct) },
+                );
+            }
+            Op::Taken { link, which } => self.taken(link, which),
+            Op::NotTaken { link, which } => self.not_taken(link, which),
+            Op::Disconnect { link, back } => {
+                if let Some(link) = pick(&self.world.links.clone(), link) {
+                    self.disconnect(link, usize::from(back % 4));
+                }
+            }
+            Op::LogIn { key, who, room: messages, missing } => {
+                let Some(name) = pick(&NAMES, who) else { return };
+                let half = room(messages) / 2;
+                let room = Room { messages: 2 * half, direct: half, replies: half };
+                self.world.desk.queue = (!missing).then_some(room);
+                self.log_in(100 + i32::from(key % 8), name);
+            }
+            Op::Fetch { key } => {
+                self.world.desk.unfetched.remove(&i64::from(100 + i32::from(key % 8)));
+            }
+            Op::NewTopic { link, name } => {
+                let Some(name) = pick(&GROUPS, name) else { return };
+                let Some((link, _)) = self.topics_client(link) else { return };
+                let known = self.exchange.find_group(Target::GroupName(name.as_bytes())).is_some();
+                let made = self.request(link, topics::request::NEW_TOPIC, 0, 0, name.as_bytes());
+                let there = self.exchange.find_group(Target::GroupName(name.as_bytes())).is_some();
+                match made {
+                    0 => assert!(!known && there),
+                    1 => assert!(known),
+                    _ => assert!(!there),
+                }
+            }
+            Op::Subscribe { link, topic, count } => {
+                let Some((link, user)) = self.topics_client(link) else { return };
+                let (group, listed) = self.topic(topic);
+                let count = i32::from(count) % 5;
+                let (kind, number) = (topics::request::SUBSCRIBE, i32::from(topic % 8));
+                let result = self.subscribe(link, kind, number, count, (user, group));
+                let known = self.world.model.members.contains_key(&(user, group));
+                assert!(result != 0 || (listed && known));
+            }
+            Op::Publish { link, topic, priority, more } => {
+                let Some((link, _)) = self.topics_client(link) else { return };
+                let number = i32::from(priority % 8) - 1;
+                let serial = self.world.model.reserve();
+                let body = model::text(serial, usize::from(more % 40));
+                let (_, listed) = self.topic(topic);
+                let kind = topics::request::PUBLISH;
+                let result = self.request(link, kind, i32::from(topic % 8), number, &body);
+                assert!(listed || result == 1, "a publication to no topic");
+            }
+            Op::List { link, mine } => {
+                let Some((link, user)) = self.topics_client(link) else { return };
+                let kind =
+                    if mine { topics::request::MY_TOPICS } else { topics::request::ALL_TOPICS };
+                self.client(link).lists += 1;
+                let request = request(kind, user as i32 - 1, 0, 0, b"");
+                self.receive_request(&request);
+            }
+            Op::RawRequest { bytes, len } => {
+                let mut bytes = bytes[..usize::from(len) % 25].to_vec();
+                // What would ask for something real has operations of its own.
+                if let Some(kind) = bytes.first_chunk_mut::<8>()
+                    && (1..=7).contains(&i64::from_le_bytes(*kind))
+                {
+                    kind[7] |= 0x80;
+                }
+                self.receive_request(&bytes);
+            }
+            Op::Verify { which, right } => {
+                let Some(token) = pick(&self.world.model.questions(), which) else { return };
+                self.verify(token, right);
+            }
+            Op::CreateUser { who } => {
+                let Some(name) = pick(&NAMES, who) else { return };
+                self.call(|exchange, io| exchange.create_user(name.as_bytes(), io.store)).ok();
+            }
+            Op::Password { who, known } => {
+                let Some(user) = self.user(who) else { return };
+                self.exchange.set_password(user, known).expect("a user");
+                self.world.model.passwords.insert(user, known);
+            }
+            Op::RemoveUser { who } => {
+                let Some(user) = self.user(who) else { return };
+                if self.world.shelf.full {
+                    let refused = self.call(|exchange, io| exchange.remove_user(user, io));
+                    return assert!(refused.is_err());
+                }
+                // Known before, as the audit behind the call needs it.
+                self.world.model.remove_user(user);
+                self.call(|exchange, io| exchange.remove_user(user, io)).expect("a user");
+            }
+            Op::CreateGroup { name } => {
+                let Some(name) = pick(&GROUPS, name) else { return };
+                self.call(|exchange, io| exchange.create_group(name.as_bytes(), 0, io.store)).ok();
+            }
+            Op::RemoveGroup { name } => {
+                let Some(group) = self.group(name) else { return };
+                if !self.world.shelf.full {
+                    self.world.model.members.retain(|(_, of), _| *of != group);
+                }
+                self.call(|exchange, io| exchange.remove_group(group, io.store)).ok();
+            }
+            Op::Join { who, group, count } => {
+                let (Some(user), Some(group)) = (self.user(who), self.group(group)) else { return };
+                let left = if count < 0 { -1 } else { i32::from(count % 4) + 1 };
+                let joined = self.exchange.join(user, group, left, &mut self.world.shelf);
+                if joined.is_ok() {
+                    self.world.model.members.insert((user, group), left);
+                }
+                self.check();
+            }
+            Op::Leave { who, group } => {
+                let (Some(user), Some(group)) = (self.user(who), self.group(group)) else { return };
+                let left = self.exchange.leave(user, group, &mut self.world.shelf);
+                if left.is_ok() {
+                    self.world.model.members.remove(&(user, group));
+                }
+                self.check();
+            }
+            Op::Wait { how_long } => {
+                let times = [0, 1, 99, 1_000, 2_999, 3_000, 3_001, 10_000, 61_000];
+                self.wait(pick(&times, how_long).unwrap_or(0), how_long & 128 != 0);
+            }
+            Op::Store { full } => self.world.shelf.full = full > 200,
+            Op::Stale { which } => self.stale(which),
+            Op::Restart => {}
+        }
+    }
+}

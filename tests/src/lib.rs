@@ -1,0 +1,6 @@
+//! What the tests across the crates share.
+
+pub mod drive;
+pub mod frames;
+pub mod lab;
+pub mod server;
