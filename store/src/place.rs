@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The file that everything is in.
 pub const FILE: &str = "store.db";
@@ -12,6 +13,8 @@ const LOCK: &str = "lock";
 const RESERVE: &str = "reserve";
 /// Room that there must be beside the reserve before a disk that was full counts as having room.
 const MORE: u64 = 256 << 10;
+/// How long a directory that somebody has is tried.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What SQLite calls the write-ahead log of a file.
 pub(crate) fn wal_of(file: &Path) -> PathBuf {
@@ -51,6 +54,19 @@ fn make_dir(dir: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Tries for a while: a `check`, or a child between fork and exec, has the lock for a moment only.
+fn patiently(lock: impl Fn() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            done => return done,
+        }
+    }
+}
+
 /// A directory that nobody else has while this lives.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -68,7 +84,7 @@ impl Place {
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut lock =
             options.open(&file).map_err(|error| Error::io("opening the lock", &file, error))?;
-        match lock.try_lock() {
+        match patiently(|| lock.try_lock()) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut by = String::new();
