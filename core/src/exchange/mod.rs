@@ -97,10 +97,9 @@ pub struct Tables<'a> {
 /// a dialect puts around its text, and the refusal beside an answer.
 pub const fn scratch_len(message_length: usize) -> usize {
     // Around a text stand at most 44 bytes in `topics` and 80 in `lanes`, with the ellipsis of one
-    // that was cut. The largest answer is a list of `lanes`, and a struct of `queues` has one size.
+    // that was cut.
     let delivery = message_length + 96;
-    let answer = crate::dialect::lanes::SIZE;
-    let refusal = crate::dialect::queues::SIZE;
+    let (answer, refusal) = Dialect::answer_len();
     (if delivery > answer { delivery } else { answer }) + refusal
 }
 
