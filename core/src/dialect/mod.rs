@@ -7,6 +7,7 @@ pub mod direct;
 pub mod lanes;
 pub(crate) mod put;
 pub mod queues;
+pub mod rooms;
 pub mod topics;
 
 use crate::event::{Answer, Event, Outcome};
@@ -55,6 +56,8 @@ dialects! { $
     Queues = 2, queues;
     /// One SysV queue with a lane for each user: [`lanes`].
     Lanes = 3, lanes;
+    /// Socket.IO events, conversations about adverts, images: [`rooms`].
+    Rooms = 4, rooms;
 }
 
 impl Dialect {
@@ -67,16 +70,6 @@ impl Dialect {
     #[inline]
     pub(crate) const fn bit(self) -> u8 {
         1 << self as u8
-    }
-
-    /// The dialects of a mask.
-    #[inline]
-    pub(crate) fn of(mut mask: u8) -> impl Iterator<Item = Dialect> {
-        core::iter::from_fn(move || {
-            let dialect = Dialect::ALL.get(mask.trailing_zeros() as usize).copied()?;
-            mask &= mask.wrapping_sub(1);
-            Some(dialect)
-        })
     }
 
     /// Whether refusals of log-ins lie in a shared queue under the address of the client.
@@ -185,6 +178,9 @@ pub(crate) struct Traits {
     pub(crate) receipts: bool,
     /// Direct messages have a share of their own of what a link takes.
     pub(crate) direct_share: bool,
+    /// Users enter conversations and see there what they said themselves; several clients may share
+    /// a user's session; a list says first how long it is.
+    pub(crate) conversations: bool,
     /// A group message is the same bytes for every member.
     pub(crate) same_for_all: bool,
     /// By how many bytes a delivery is longer than its text, at most.
