@@ -209,6 +209,8 @@ impl Codec for Wire {
         row: 0,
     };
 
+    const ANSWER_LEN: (usize, usize) = (HEADER + code::FULL.len(), HEADER + code::FULL.len());
+
     #[inline]
     fn decode<'b>(bytes: &'b [u8], progress: &mut Progress, limits: &Limits) -> Decoded<'b> {
         if progress.skip != 0 {

@@ -202,6 +202,8 @@ impl Codec for Wire {
         row: SIZE as u32,
     };
 
+    const ANSWER_LEN: (usize, usize) = (SIZE, 96);
+
     fn decode<'b>(bytes: &'b [u8], _progress: &mut Progress, limits: &Limits) -> Decoded<'b> {
         let used = bytes.len();
         let Some(e) = Element::new_checked(bytes) else { return Decoded::Dropped { used } };

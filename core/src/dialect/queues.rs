@@ -135,6 +135,8 @@ impl Codec for Wire {
         row: SIZE as u32,
     };
 
+    const ANSWER_LEN: (usize, usize) = (SIZE, SIZE);
+
     fn decode<'b>(bytes: &'b [u8], _progress: &mut Progress, limits: &Limits) -> Decoded<'b> {
         let used = bytes.len();
         let Some(m) = Message::new_checked(bytes) else { return Decoded::Dropped { used } };

@@ -194,6 +194,8 @@ impl Codec for Wire {
         row: (FIXED + 12 + NAME_LENGTH) as u32,
     };
 
+    const ANSWER_LEN: (usize, usize) = (FIXED + 12 + NAME_LENGTH, FIXED + 1);
+
     fn decode<'b>(bytes: &'b [u8], _progress: &mut Progress, limits: &Limits) -> Decoded<'b> {
         let used = bytes.len();
         let dropped = Decoded::Dropped { used };

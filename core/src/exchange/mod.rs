@@ -104,12 +104,8 @@ pub struct Tables<'a> {
 /// Bytes of [`Tables::scratch`] for texts of up to `message_length` bytes: a delivery with all that
 /// a dialect puts around its text, and the refusal beside an answer.
 pub const fn scratch_len(message_length: usize) -> usize {
-    // Around a text stand at most 44 bytes in `topics` and 80 in `lanes`, with the ellipsis of one
-    // that was cut; in `rooms` it may be escaped too. The largest answer is a list of `lanes`, and a
-    // struct of `queues` has one size.
-    let delivery = crate::dialect::rooms::frame_len(message_length);
-    let answer = crate::dialect::lanes::SIZE;
-    let refusal = crate::dialect::queues::SIZE;
+    let delivery = Dialect::delivery_len(message_length);
+    let (answer, refusal) = Dialect::answer_len();
     (if delivery > answer { delivery } else { answer }) + refusal
 }
 

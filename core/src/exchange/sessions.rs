@@ -47,7 +47,8 @@ pub struct Session {
 }
 
 impl Empty for Session {
-    const EMPTY: Self = Session::new(Dialect::Direct);
+    #[allow(clippy::indexing_slicing)] // At compile time.
+    const EMPTY: Self = Session::new(Dialect::ALL[0]);
 }
 
 impl Session {

@@ -55,11 +55,6 @@ pub const LOST_IMAGE: i64 = -3;
 /// Messages that one answer to `get-chat-messages` has, at most.
 pub const HISTORY: u32 = 1_000;
 
-/// Bytes of the longest line, or part of a line, with a text of so many bytes: each may be escaped.
-pub const fn frame_len(text: usize) -> usize {
-    text * ESCAPED + AROUND
-}
-
 /// Bytes of JSON for a byte of text: `\u0000`.
 const ESCAPED: usize = 6;
 /// Around a text: the event's name, two names of up to 29 bytes, which may be escaped by a backslash,
@@ -424,6 +419,10 @@ impl Codec for Wire {
         text_max: u32::MAX,
         row: ROW as u32,
     };
+
+    // A frame of a list has several rows, so that it need not be written so often.
+    const ANSWER_LEN: (usize, usize) = (8 * ROW, 128);
+    const DELIVERY_LEN: (usize, usize) = (AROUND, ESCAPED);
 
     fn decode<'b>(bytes: &'b [u8], _progress: &mut Progress, _limits: &Limits) -> Decoded<'b> {
         let Some(Called { name, arguments, count, used }) = event(bytes) else {
