@@ -194,6 +194,7 @@ impl Codec for Wire {
         asks_password: true,
         receipts: false,
         direct_share: false,
+        conversations: false,
         same_for_all: false,
         // "#group " and "name: " may stand before the text.
         overhead: (FIXED + 1 + 2 * (NAME_LENGTH + 2)) as u32,
@@ -309,7 +310,7 @@ impl Codec for Wire {
                 put.finish()
             }
             Event::Answer(answer) => encode_answer(answer, to, limits, out),
-            Event::Ended { .. } => 0,
+            _ => 0,
         }
     }
 

@@ -53,6 +53,18 @@ macro_rules! dialects {
                 })*
                 (answer, refusal)
             }
+
+            /// Bytes of the longest delivery of a text of so many bytes, of all dialects.
+            pub(crate) const fn delivery_len(text: usize) -> usize {
+                let mut delivery = 0;
+                $(#[cfg(feature = $feature)]
+                {
+                    let (around, each) = <$module::Wire as Codec>::DELIVERY_LEN;
+                    let one = around + text * each;
+                    delivery = if one > delivery { one } else { delivery };
+                })*
+                delivery
+            }
         }
 
         /// Calls a function of a dialect's codec.
@@ -76,6 +88,8 @@ dialects! { $
     Queues = "queues", queues;
     /// One SysV queue with a lane for each user: [`lanes`].
     Lanes = "lanes", lanes;
+    /// Socket.IO events, conversations about adverts, images: [`rooms`].
+    Rooms = "rooms", rooms;
 }
 
 impl Dialect {
@@ -88,16 +102,6 @@ impl Dialect {
     #[inline]
     pub(crate) const fn bit(self) -> u8 {
         1 << self as u8
-    }
-
-    /// The dialects of a mask.
-    #[inline]
-    pub(crate) fn of(mut mask: u8) -> impl Iterator<Item = Dialect> {
-        core::iter::from_fn(move || {
-            let dialect = Dialect::ALL.get(mask.trailing_zeros() as usize).copied()?;
-            mask &= mask.wrapping_sub(1);
-            Some(dialect)
-        })
     }
 
     /// Whether refusals of log-ins lie in a shared queue under the address of the client.
@@ -206,6 +210,9 @@ pub(crate) struct Traits {
     pub(crate) receipts: bool,
     /// Direct messages have a share of their own of what a link takes.
     pub(crate) direct_share: bool,
+    /// Users enter conversations and see there what they said themselves; several clients may share
+    /// a user's session; a list says first how long it is.
+    pub(crate) conversations: bool,
     /// A group message is the same bytes for every member.
     pub(crate) same_for_all: bool,
     /// By how many bytes a delivery is longer than its text, at most.
@@ -370,6 +377,10 @@ pub(crate) trait Codec {
 
     /// Bytes of its longest answer, a frame of a list among them, and of its longest refusal.
     const ANSWER_LEN: (usize, usize);
+
+    /// Bytes that a delivery has around its text, at most, and for each byte of the text. The
+    /// default has room for a name, the dialect's own fields and the ellipsis of a text that was cut.
+    const DELIVERY_LEN: (usize, usize) = (96, 1);
 
     /// Takes the first frame apart.
     fn decode<'b>(bytes: &'b [u8], progress: &mut Progress, limits: &Limits) -> Decoded<'b>;

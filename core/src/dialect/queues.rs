@@ -128,6 +128,7 @@ impl Codec for Wire {
         asks_password: true,
         receipts: false,
         direct_share: false,
+        conversations: false,
         same_for_all: true,
         overhead: SIZE as u32,
         text_max: 0,
@@ -249,7 +250,7 @@ impl Codec for Wire {
                 }
                 (i64::from(answer.tag.0 & !BOTH), to.address, 0)
             }
-            Event::Ended { .. } => return 0,
+            _ => return 0,
         };
         let used = put.finish();
         let text = text.get(..used).unwrap_or(&[]);

@@ -187,6 +187,7 @@ impl Codec for Wire {
         asks_password: false,
         receipts: false,
         direct_share: true,
+        conversations: false,
         same_for_all: true,
         overhead: (FIXED + NAME_LENGTH + 2) as u32,
         text_max: REQUEST_TEXT as u32,
@@ -265,6 +266,7 @@ impl Codec for Wire {
                 ServerMessage { kind, info, text: &[] }.emit(out).unwrap_or(0)
             }
             Event::Ended { group } => numbered(kind::ENDED, group.number, group.name, out),
+            _ => 0,
         }
     }
 
