@@ -19,21 +19,25 @@ fn directory() -> PathBuf {
     deps.parent().expect("deps lies in a directory").to_path_buf()
 }
 
-/// Builds the server, once for each test program, and says where it lies.
+/// Builds a package of this workspace, which has one program of the same name, and says where that
+/// lies.
+pub fn program(package: &str) -> PathBuf {
+    let directory = directory();
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo.args(["build", "--quiet", "--package", package, "--target-dir"]);
+    cargo.arg(directory.parent().expect("the target directory"));
+    if directory.ends_with("release") {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().expect("cargo runs").success(), "{package} does not build");
+    directory.join(package)
+}
+
+/// The server, built once for each test program.
 fn binary() -> &'static PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let directory = directory();
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-        cargo.args(["build", "--quiet", "--package", "centralad", "--target-dir"]);
-        cargo.arg(directory.parent().expect("the target directory"));
-        if directory.ends_with("release") {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().expect("cargo runs").success(), "the server does not build");
-        directory.join("centralad")
-    })
+    BINARY.get_or_init(|| program("centralad"))
 }
 
 /// A server that is killed, and its queue removed, when this is dropped.
