@@ -141,9 +141,7 @@ impl Image {
 
     /// The most bytes that it says its stack has had.
     pub fn stack(&self) -> usize {
-        self.logged("stack", |line| {
-            line.split_once("stack: ")?.1.split(' ').next()?.parse().ok()
-        })
+        self.logged("stack", |line| line.split_once("stack: ")?.1.split(' ').next()?.parse().ok())
     }
 
     /// CPU time that QEMU has taken.

@@ -75,6 +75,7 @@ fn main() -> ! {
     let mut store = Volatile;
     let lines = switchboard();
     let mut watermark = Watermark::new();
+    let mut users = [0; UARTS];
     let (tables, stack) = (Tables::BYTES, stack::size());
     defmt::info!("exchange: {=usize} bytes of tables, {=usize} of stack", tables, stack);
     loop {
@@ -83,6 +84,12 @@ fn main() -> ! {
         }
         let mut wires = Outputs(&mut uarts);
         lines.turn(&mut Lent { now: clock.now(), store: &mut store, wires: &mut wires });
+        for (line, user) in users.iter_mut().enumerate() {
+            let before = core::mem::replace(user, lines.user(line));
+            if before != *user {
+                defmt::info!("line {=usize}: user {=u32}", line, *user);
+            }
+        }
         if let Some(bytes) = watermark.grown() {
             defmt::info!("stack: {=usize} bytes", bytes);
         }

@@ -141,10 +141,7 @@ impl Framing {
             if !impossible {
                 return Next::Wait;
             }
-            return match self.hunting {
-                true => Next::Drop(1),
-                false => self.use_up(Next::Give(bytes.len()), bytes.len(), bytes),
-            };
+            return self.no_frame(bytes);
         };
         if self.hunting {
             let known = self.source != [0; NAME_FIELD] && header.source == self.source;
@@ -156,8 +153,7 @@ impl Framing {
             self.quiet = false;
         }
         if !header.possible() {
-            // The exchange says so, and closes.
-            return self.use_up(Next::Give(bytes.len()), bytes.len(), bytes);
+            return self.no_frame(bytes);
         }
         let some = if header.len > self.longest {
             self.rest = header.len.saturating_sub(HEADER);
@@ -180,6 +176,14 @@ impl Framing {
             (self.bound, self.source) = (false, header.source);
         }
         self.use_up(next, some, bytes)
+    }
+
+    /// An impossible length. The exchange says so, and closes; a frame may begin behind it.
+    fn no_frame(&mut self, bytes: &[u8]) -> Next {
+        match self.hunting {
+            true => Next::Drop(1),
+            false => self.use_up(Next::Give(2), 2, bytes),
+        }
     }
 
     fn use_up(&mut self, next: Next, some: usize, bytes: &[u8]) -> Next {

@@ -183,6 +183,12 @@ impl<'a, const LINES: usize, const INPUT: usize> Lines<'a, LINES, INPUT> {
         &self.exchange
     }
 
+    /// The number of the user that is bound on a line; 0 for nobody.
+    pub fn user(&self, line: usize) -> u32 {
+        let link = self.lines.get(line).map_or(Link::NONE, |line| line.port.link);
+        self.exchange.user_of(link).map_or(0, |user| user.number)
+    }
+
     /// Bytes that were dropped as noise.
     pub fn noise(&self) -> u32 {
         self.noise
