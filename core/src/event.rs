@@ -60,8 +60,12 @@ pub enum Outcome {
     Malformed,
     /// Not a name ([`crate::name::Name`]).
     BadName,
+    /// A version of the dialect that this exchange does not speak.
+    Version,
     /// Wrong password, or somebody else's name.
     NotAllowed,
+    /// Nobody is logged in on the link.
+    NotLoggedIn,
     /// Only members may send to that group.
     NotMember,
     /// No such user.
@@ -98,6 +102,10 @@ pub enum Kind {
     Leave,
     /// [`crate::request::Request::List`].
     List,
+    /// [`crate::request::Request::ShutDown`].
+    ShutDown,
+    /// [`crate::request::Request::Ping`].
+    Ping,
 }
 
 /// A message on its way to a recipient.
@@ -106,6 +114,9 @@ pub enum Kind {
 pub struct Message<'a> {
     /// The id that a receipt repeats.
     pub id: u32,
+    /// Of mail: which one of its session's it is, from 1, for its transport or its client to
+    /// confirm. 0: it is not mail, or goes to many.
+    pub mark: u32,
     /// The sender.
     pub from: Party<'a>,
     /// The recipient; nobody in a copy that goes to a whole group.
@@ -132,6 +143,8 @@ pub struct Answer<'a> {
     pub kind: Kind,
     /// How it went.
     pub outcome: Outcome,
+    /// How much the limit is, if it was reached; 0 where the exchange does not know.
+    pub size: u32,
     /// Who or what it was about: the recipient of a message, or its group.
     pub about: Party<'a>,
     /// Whether `about` is a group.

@@ -29,6 +29,8 @@ pub enum Sender<'a> {
     Same(Target<'a>),
     /// The session of the user of that number in the link's dialect.
     User(u32),
+    /// Whoever is bound to the link.
+    Own,
     /// A new session, to be answered at this address (a SysV queue key).
     New(i64),
 }
@@ -98,6 +100,11 @@ pub enum Request<'a> {
         /// The id it carried to the recipient.
         id: u32,
     },
+    /// The sender has all mail that it was sent, up to this mark ([`crate::event::Message::mark`]).
+    Taken {
+        /// From 1.
+        mark: u32,
+    },
     /// A new group, owned by the sender.
     CreateGroup {
         /// Its name.
@@ -119,6 +126,13 @@ pub enum Request<'a> {
     },
     /// A list, sent frame by frame as there is room.
     List(List),
+    /// The list of a group's members.
+    Members {
+        /// The group.
+        group: Target<'a>,
+    },
     /// End the server, as SIGTERM does.
     ShutDown,
+    /// Nothing but an answer.
+    Ping,
 }

@@ -199,6 +199,7 @@ impl Codec for Wire {
         stream: true,
         log_in_at_endpoint: false,
         log_in_batched: false,
+        log_in_renews: false,
         asks_password: false,
         receipts: true,
         direct_share: false,
@@ -295,8 +296,10 @@ impl Codec for Wire {
                     Outcome::Done if answer.kind != Kind::Send => return 0,
                     Outcome::Done | Outcome::Received => code::TAKEN,
                     Outcome::Stored => code::STORED,
-                    Outcome::Malformed | Outcome::BadName => code::MALFORMED,
-                    Outcome::NotAllowed | Outcome::NotMember => code::NOT_ALLOWED,
+                    Outcome::Malformed | Outcome::Version | Outcome::BadName => code::MALFORMED,
+                    Outcome::NotAllowed | Outcome::NotLoggedIn | Outcome::NotMember => {
+                        code::NOT_ALLOWED
+                    },
                     Outcome::NoSuchUser | Outcome::NoSuchGroup => code::NO_SUCH,
                     Outcome::InUse | Outcome::Exists => code::IN_USE,
                     Outcome::Full(_) => code::FULL,

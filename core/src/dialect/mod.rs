@@ -179,6 +179,8 @@ pub(crate) struct Traits {
     pub(crate) log_in_at_endpoint: bool,
     /// Log-ins that come together are answered together, as any client may read any answer.
     pub(crate) log_in_batched: bool,
+    /// A log-in on a link that is logged in begins the session anew.
+    pub(crate) log_in_renews: bool,
     /// A new user brings its password along.
     pub(crate) asks_password: bool,
     /// A recipient answers each live message itself, within 3 s.

@@ -143,6 +143,7 @@ impl Exchange<'_> {
             let recipient = session.recipient();
             let event = Event::Message(crate::event::Message {
                 id: post.id,
+                mark: 0,
                 from: self.directory.user_party(draft.from),
                 to: self.directory.user_party(to),
                 group: None,
@@ -263,6 +264,7 @@ impl Exchange<'_> {
         self.counters.deliveries = self.counters.deliveries.wrapping_add(fan as u64);
         let event = Event::Message(crate::event::Message {
             id: post.id,
+            mark: 0,
             from: self.directory.user_party(draft.from),
             to: Party::NONE,
             group: Some(self.directory.group_party(post.group)),
