@@ -5,6 +5,7 @@
 
 pub mod direct;
 pub mod lanes;
+pub mod native;
 pub(crate) mod put;
 pub mod queues;
 pub mod topics;
@@ -55,6 +56,8 @@ dialects! { $
     Queues = 2, queues;
     /// One SysV queue with a lane for each user: [`lanes`].
     Lanes = 3, lanes;
+    /// TCP or a serial line, all that the exchange can do: [`native`].
+    Native = 4, native;
 }
 
 impl Dialect {

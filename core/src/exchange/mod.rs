@@ -96,9 +96,10 @@ pub struct Tables<'a> {
 /// Bytes of [`Tables::scratch`] for texts of up to `message_length` bytes: a delivery with all that
 /// a dialect puts around its text, and the refusal beside an answer.
 pub const fn scratch_len(message_length: usize) -> usize {
-    // Around a text stand at most 44 bytes in `topics` and 80 in `lanes`, with the ellipsis of one
-    // that was cut. The largest answer is a list of `lanes`, and a struct of `queues` has one size.
-    let delivery = message_length + 96;
+    // Around a text stand at most 44 bytes in `topics`, 80 in `lanes`, with the ellipsis of one that
+    // was cut, and most in `native`. The largest answer is a list of `lanes`, and a struct of
+    // `queues` has one size.
+    let delivery = message_length + crate::dialect::native::OVERHEAD;
     let answer = crate::dialect::lanes::SIZE;
     let refusal = crate::dialect::queues::SIZE;
     (if delivery > answer { delivery } else { answer }) + refusal
