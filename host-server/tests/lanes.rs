@@ -121,6 +121,24 @@ fn answers_that_nobody_reads_do_not_fill_the_queue() {
 }
 
 #[test]
+fn answers_that_wait_for_room_when_their_client_logs_out_still_come() {
+    let office = office();
+    office.lanes_queue().set_max_bytes(16_384).unwrap();
+    let (ola, jan) = (office.log_in_lanes("ola"), office.log_in_lanes("jan"));
+    // An eighth of the queue is 2048 bytes, and each answer has 9.
+    let count = 2048 / 9 + 40;
+    for _ in 0..count {
+        ola.send(Order::Join(1), "");
+    }
+    ola.send(Order::LogOut, "");
+    assert!(!jan.ask(Order::Online, "").contains("ola,"), "all is done");
+    for _ in 0..count {
+        assert_eq!(ola.answer(), (lane(ola.user) as i32, 1, String::new()));
+    }
+    ola.answer();
+}
+
+#[test]
 fn junk_that_would_fill_the_queue_is_removed() {
     let office = office();
     let (ola, queue) = (office.log_in_lanes("ola"), office.lanes_queue());
