@@ -16,7 +16,7 @@ use centrala_core::dialect::topics::{ClientMessage, ServerMessage, request};
 use centrala_sysv::{Queue, Receive, Removed};
 
 /// Nothing takes longer, on a machine that does other things beside.
-pub const LONG: Duration = Duration::from_secs(20);
+pub const LONG: Duration = Duration::from_secs(60);
 
 /// Waits until `done` has something; `what` is said when it never has.
 pub fn until<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
@@ -109,9 +109,14 @@ impl Server {
         Topics::log_in(self, key(), name)
     }
 
-    /// Whether the log has it.
+    /// Whether the log has it. What was logged before an answer may come after it.
     pub fn logged(&self, what: &str) -> bool {
         self.log.lock().unwrap().contains(what)
+    }
+
+    /// Waits until the log has it.
+    pub fn until_logged(&self, what: &str) {
+        until(what, || self.logged(what).then_some(()));
     }
 
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
