@@ -21,9 +21,10 @@
 //! 4. **Epochs follow each other around the flash**, epoch e in sector e modulo the number of
 //!    sectors: wear is even. To open epoch e is to erase its sector and write its header, then to
 //!    copy what still holds of epoch e + 2 - sectors, and only then to append.
-//! 5. **What is erased has been copied two epochs ago**, into a sector that has a successor: no
-//!    copy is ever the only one while its sector is the last. A last sector with nothing but copies
-//!    is opened anew; all they hold is still where it was.
+//! 5. **What is erased was copied two epochs ago**: no copy is ever the only one while its sector is
+//!    the last. A last sector with nothing but copies is opened anew; all they hold is still where
+//!    it was. One that is filled by them gets a mark behind them before the next is opened, so that
+//!    it is not taken for one that was being opened.
 //!
 //! So of n sectors n - 2 hold data. Where everything fits is known beforehand: [`Usage::capacity`].
 //!

@@ -2,7 +2,7 @@
 
 use crate::defect::{Defect, Defects};
 use crate::index::{Place, WORDS};
-use crate::record::{HEAD, Head, Key};
+use crate::record::{HEAD, Head, Key, PREFIX};
 use centrala_core::host::Record;
 use centrala_core::name::NAME_LENGTH;
 use crc::{CRC_32_ISO_HDLC, Crc, Digest};
@@ -109,7 +109,7 @@ impl<F: NorFlash> Medium<F> {
             longest,
             defects: Defects::default(),
         };
-        let fits = medium.start().checked_add(longest)? <= layout.sector;
+        let fits = longest <= medium.room();
         let told_apart = capacity.checked_div(word)? <= WORDS;
         (fits && told_apart && (3..=u32::from(u16::MAX)).contains(&sectors)).then_some(medium)
     }
@@ -119,9 +119,19 @@ impl<F: NorFlash> Medium<F> {
         round_up(HEADER as u32, self.word)
     }
 
+    /// Bytes of a mark, for which there is always room.
+    fn mark(&self) -> u32 {
+        self.size(&crate::record::mark())
+    }
+
+    /// Where records end at the latest.
+    pub(crate) fn limit(&self) -> u32 {
+        self.sector.saturating_sub(self.mark())
+    }
+
     /// Bytes for records of one sector.
-    pub(crate) fn room(&self) -> u32 {
-        self.sector.saturating_sub(self.start())
+    fn room(&self) -> u32 {
+        self.limit().saturating_sub(self.start())
     }
 
     /// Bytes of records that are sure to fit, whatever becomes of which: then, of the n - 2 sectors
@@ -227,13 +237,20 @@ impl<F: NorFlash> Medium<F> {
     }
 
     fn head_at(&mut self, at: u32, end: u32) -> Option<Head> {
+        // No further than the record goes: what is torn behind it may be an error to read.
+        let prefix = self.head_until(at, at.wrapping_add(PREFIX as u32), end)?;
+        let text = prefix.text_at()?.wrapping_add(prefix.text_len());
+        self.head_until(at, at.wrapping_add(text.min(HEAD) as u32), end)
+    }
+
+    fn head_until(&mut self, at: u32, until: u32, end: u32) -> Option<Head> {
         let mut chunk = [0; CHUNK];
-        let bytes = self.read(at, end, &mut chunk);
+        let len = round_up(until.wrapping_sub(at), self.word);
+        let until = Some(at.wrapping_add(len)).filter(|until| *until <= end)?;
         let mut head = Head([0; HEAD]);
-        for (to, from) in head.0.iter_mut().zip(bytes) {
+        for (to, from) in head.0.iter_mut().zip(self.read(at, until, &mut chunk)) {
             *to = *from;
         }
-        head.text_at()?;
         Some(head)
     }
 

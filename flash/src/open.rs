@@ -74,8 +74,8 @@ impl<'a, F: NorFlash> FlashStore<'a, F> {
             }
         }
         let Some(last) = newest else { return Ok(store) };
-        // A sector with copies alone was being opened: that is begun anew.
-        store.head = match store.is_used(last.epoch) {
+        // A sector with nothing but copies was being opened: that is begun anew.
+        store.head = match store.is_opened(last.epoch) {
             true => last.epoch,
             false => last.epoch.wrapping_sub(1),
         };
@@ -86,13 +86,10 @@ impl<'a, F: NorFlash> FlashStore<'a, F> {
         Ok(store)
     }
 
-    /// Whether anything but copies was appended to a sector.
-    fn is_used(&mut self, epoch: u32) -> bool {
+    /// Whether anything but copies was appended to a sector, committed or not: then they are whole.
+    fn is_opened(&mut self, epoch: u32) -> bool {
         let mut at = self.medium.start();
         while let Begins::Record(found) = self.medium.look(epoch, at) {
-            if !found.committed {
-                return false;
-            }
             if !found.head.is_copy() {
                 return true;
             }

@@ -10,6 +10,7 @@
 //!        group: number 4, owner 4           settled: user 4, sequence 8
 //!        member: user 4, group 4, left 4    no member: user 4, group 4
 //!        mail: user 4, sequence 8, id 4, from 4, group 4, time 8
+//!        mark: nothing; it says that all copies before it are whole
 //! 8+n    text: a name, or a message; then bits that stay 1 up to a whole word
 //!        commit word: 0
 //! ```
@@ -36,6 +37,7 @@ const MEMBER: u8 = 5;
 const NO_MEMBER: u8 = 6;
 const MAIL: u8 = 7;
 const SETTLED: u8 = 8;
+const MARK: u8 = 9;
 
 const _: () = assert!(HEAD <= CHUNK);
 
@@ -95,6 +97,7 @@ impl Key {
 /// Bytes of the fields of a kind; `None` if there is no such kind.
 const fn fields(kind: u8) -> Option<usize> {
     Some(match kind & !COPY {
+        MARK => 0,
         USER | NO_USER | NO_GROUP => 4,
         GROUP | NO_MEMBER => 8,
         MEMBER | SETTLED => 12,
@@ -165,6 +168,13 @@ pub(crate) fn encode<'a>(record: &Record<'a>) -> Option<(Head, &'a [u8])> {
         _ => return None,
     };
     Some((fields.head, text))
+}
+
+/// Stands behind the copies of a sector that has room for nothing else.
+pub(crate) const fn mark() -> Head {
+    let mut head = Head([0; HEAD]);
+    head.0[0] = MARK;
+    head
 }
 
 impl Head {

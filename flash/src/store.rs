@@ -3,7 +3,7 @@
 use crate::defect::Defect;
 use crate::index::Index;
 use crate::medium::{Begins, Failed, Header, Medium};
-use crate::record::{Key, encode};
+use crate::record::{Key, encode, mark};
 use centrala_core::host::{NoRoom, Record, Store};
 use embedded_storage::nor_flash::NorFlash;
 
@@ -36,6 +36,8 @@ pub struct FlashStore<'a, F> {
     pub(crate) end: u32,
     /// Whether the last sector was opened since the start, and is whole: more may be appended.
     pub(crate) open: bool,
+    /// Whether the last sector was opened since the start and holds nothing but copies.
+    pub(crate) bare: bool,
     /// Bytes of the records that hold.
     pub(crate) live: u32,
     /// The highest sequence so far.
@@ -55,7 +57,17 @@ impl<F> core::fmt::Debug for FlashStore<'_, F> {
 
 impl<'a, F: NorFlash> FlashStore<'a, F> {
     pub(crate) fn new(medium: Medium<F>, index: Index<'a>) -> Self {
-        FlashStore { medium, index, head: 0, end: 0, open: false, live: 0, newest: 0, damaged: 0 }
+        FlashStore {
+            medium,
+            index,
+            head: 0,
+            end: 0,
+            open: false,
+            bare: false,
+            live: 0,
+            newest: 0,
+            damaged: 0,
+        }
     }
 
     /// What it holds.
@@ -81,7 +93,17 @@ impl<'a, F: NorFlash> FlashStore<'a, F> {
     /// Opens the next sector, with all that still holds of the one to be erased after the next.
     fn open_next(&mut self) -> Result<(), Failed> {
         let epoch = self.head.checked_add(1).ok_or(Failed)?;
-        self.open = false;
+        let open = core::mem::take(&mut self.open);
+        if self.bare {
+            // Its copies must be known to be whole before the next but one loses what they are of.
+            // Where the flash failed to say so, the next start begins that sector anew.
+            if !open {
+                return Err(Failed);
+            }
+            self.medium.write((self.head, self.end), mark(), &[])?;
+            self.end = self.end.saturating_add(self.medium.size(&mark()));
+            self.bare = false;
+        }
         let header = Header { epoch, end_before: self.end, newest: self.newest };
         self.medium.begin_sector(&header)?;
         let mut end = self.medium.start();
@@ -93,7 +115,7 @@ impl<'a, F: NorFlash> FlashStore<'a, F> {
             end = self.copy_all(oldest, epoch)?;
             self.move_all(oldest, epoch);
         }
-        (self.head, self.end, self.open) = (epoch, end, true);
+        (self.head, self.end, self.open, self.bare) = (epoch, end, true, true);
         Ok(())
     }
 
@@ -159,12 +181,12 @@ impl<F: NorFlash> Store for FlashStore<'_, F> {
         }
         // One round finds room, as not all sectors are full.
         for _ in 0..=self.medium.sectors {
-            if self.open && self.end.saturating_add(size) <= self.medium.sector {
+            if self.open && self.end.saturating_add(size) <= self.medium.limit() {
                 // Until it is whole nothing may be appended behind it.
                 self.open = false;
                 self.medium.write((self.head, self.end), head, text).map_err(|_| NoRoom)?;
                 let address = self.medium.begin(self.head).wrapping_add(self.end);
-                self.open = true;
+                (self.open, self.bare) = (true, false);
                 self.end = self.end.saturating_add(size);
                 return self.take(&record, address, size).map_err(|_| NoRoom);
             }
