@@ -35,7 +35,7 @@ impl core::error::Error for OpenError {}
 
 impl<'a, F: NorFlash> FlashStore<'a, F> {
     /// Opens what the flash holds. Flash without a store in it is an empty one. `places` are for
-    /// each user, group, membership and message that can be kept at once; what they hold does not
+    /// each user, group, membership, private chat and message that can be kept at once; what they hold does not
     /// matter.
     ///
     /// # Errors
@@ -173,10 +173,15 @@ impl<'a, F: NorFlash> FlashStore<'a, F> {
         let mut i = 0;
         while let Some(place) = self.index.get(i) {
             let (mut gone, mut orphan) = (false, false);
-            match self.medium.known(place).map(|(_, record)| record) {
-                Some(Record::User { number: user, .. } | Record::Member { user, .. }) => {
-                    gone = user == number;
-                }
+            let known = self.medium.known(place);
+            let owned = known.and_then(|(head, _)| head.chat_owner()) == Some(number);
+            match known.map(|(_, record)| record) {
+                Some(Record::Chat { .. }) if owned => gone = true,
+                Some(
+                    Record::User { number: user, .. }
+                    | Record::Member { user, .. }
+                    | Record::Chat { user, .. },
+                ) => gone = user == number,
                 Some(Record::Mail(mail)) => {
                     gone = mail.user == number;
                     orphan = mail.from == number;
@@ -195,15 +200,27 @@ impl<'a, F: NorFlash> FlashStore<'a, F> {
         }
     }
 
+    /// Who owns a group; 0: nobody, or there is none.
+    pub(crate) fn owner(&mut self, group: u32) -> u32 {
+        let Some((i, _)) = self.find(Key::Group(group)) else { return 0 };
+        match self.index.get(i).filter(|place| !place.is_orphan()) {
+            Some(place) => match self.medium.known(place) {
+                Some((_, Record::Group { owner, .. })) => owner,
+                _ => 0,
+            },
+            None => 0,
+        }
+    }
+
     fn forget_group(&mut self, number: u32) {
         let mut i = 0;
         while let Some(place) = self.index.get(i) {
             match self.medium.known(place).map(|(_, record)| record) {
-                Some(Record::Group { number: group, .. } | Record::Member { group, .. })
-                    if group == number =>
-                {
-                    self.forget(i);
-                }
+                Some(
+                    Record::Group { number: group, .. }
+                    | Record::Member { group, .. }
+                    | Record::Chat { group, .. },
+                ) if group == number => self.forget(i),
                 _ => i = i.wrapping_add(1),
             }
         }

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! 0   1  kind; bit 7: a copy of an older record
-//! 1   1  detail: of mail, the priority, and 8 if a counted membership ends with it
+//! 1   1  detail: of mail, the priority, 8 if a counted membership ends with it, 16 for an image
 //! 2   2  length of the text
 //! 4   4  CRC-32 of the sector's epoch, the record's place in it, and all of the record but this
 //! 8   n  fields
 //!        user, no group: number 4           no user: number 4
 //!        group: number 4, owner 4           settled: user 4, sequence 8
 //!        member: user 4, group 4, left 4    no member: user 4, group 4
-//!        mail: user 4, sequence 8, id 4, from 4, group 4, time 8
+//!        private chat: user 4, group 4, the group's owner 4
+//!        mail: user 4, sequence 8, id 4, from 4, group 4, time 8, about 4
 //!        mark: nothing; it says that all copies before it are whole
 //! 8+n    text: a name, or a message; then bits that stay 1 up to a whole word
 //!        commit word: 0
@@ -21,13 +22,15 @@ use centrala_core::host::{Mail, Record};
 /// Kind, detail, length, checksum.
 pub(crate) const PREFIX: usize = 8;
 /// The most fields that a kind has.
-const FIELDS: usize = 32;
+const FIELDS: usize = 36;
 /// What stands before a text at most.
 pub(crate) const HEAD: usize = PREFIX + FIELDS;
 /// Marks a copy, in the kind.
 pub(crate) const COPY: u8 = 0x80;
 /// Marks the last message of a counted membership, in the detail.
 const LAST: u8 = 8;
+/// Marks an image, in the detail.
+const IMAGE: u8 = 16;
 
 const USER: u8 = 1;
 const NO_USER: u8 = 2;
@@ -38,6 +41,7 @@ const NO_MEMBER: u8 = 6;
 const MAIL: u8 = 7;
 const SETTLED: u8 = 8;
 const MARK: u8 = 9;
+const CHAT: u8 = 10;
 
 const _: () = assert!(HEAD <= CHUNK);
 
@@ -51,6 +55,8 @@ pub(crate) enum Key {
     User(u32),
     Group(u32),
     Member(u32, u32),
+    /// User, group.
+    Chat(u32, u32),
     /// Copies of one message one after another.
     Mail {
         sequence: u64,
@@ -65,7 +71,8 @@ impl Key {
             Key::User(number) => (1, number, 0),
             Key::Group(number) => (2, number, 0),
             Key::Member(user, group) => (3, user, group),
-            Key::Mail { sequence, user } => (4, sequence as u32, user),
+            Key::Chat(user, group) => (4, user, group),
+            Key::Mail { sequence, user } => (5, sequence as u32, user),
         };
         let mixed = [class, a, b].into_iter().fold(0x811c_9dc5_u32, |hash, part| {
             (hash ^ part).wrapping_mul(0x0100_0193).rotate_left(11)
@@ -79,6 +86,7 @@ impl Key {
             Record::User { number, .. } => Some(Key::User(number)),
             Record::Group { number, .. } => Some(Key::Group(number)),
             Record::Member { user, group, .. } => Some(Key::Member(user, group)),
+            Record::Chat { group, user } => Some(Key::Chat(user, group)),
             Record::Mail(Mail { sequence, user, .. }) => Some(Key::Mail { sequence, user }),
             _ => None,
         }
@@ -100,8 +108,8 @@ const fn fields(kind: u8) -> Option<usize> {
         MARK => 0,
         USER | NO_USER | NO_GROUP => 4,
         GROUP | NO_MEMBER => 8,
-        MEMBER | SETTLED => 12,
-        MAIL => 32,
+        MEMBER | CHAT | SETTLED => 12,
+        MAIL => 36,
         _ => return None,
     })
 }
@@ -141,8 +149,9 @@ impl Fields {
 }
 
 /// Puts a record into bytes: its head, without a checksum, and its text. `None` for what is not
-/// kept.
-pub(crate) fn encode<'a>(record: &Record<'a>) -> Option<(Head, &'a [u8])> {
+/// kept. `owner` is of a private chat's group: who reads the record later need not know the group,
+/// which may have been copied behind the record of what became of its owner.
+pub(crate) fn encode<'a>(record: &Record<'a>, owner: u32) -> Option<(Head, &'a [u8])> {
     let (fields, text): (Fields, &[u8]) = match *record {
         Record::User { number, name, .. } => (Fields::new(USER, 0, name)?.u32(number), name),
         Record::NoUser { number } => (Fields::new(NO_USER, 0, &[])?.u32(number), &[]),
@@ -156,11 +165,16 @@ pub(crate) fn encode<'a>(record: &Record<'a>) -> Option<(Head, &'a [u8])> {
         Record::NoMember { user, group } => {
             (Fields::new(NO_MEMBER, 0, &[])?.u32(user).u32(group), &[])
         }
-        Record::Mail(Mail { user, sequence, id, from, group, priority, last, time, text }) => {
-            let detail = (priority & 7) | if last { LAST } else { 0 };
-            let fields = Fields::new(MAIL, detail, text)?;
-            let fields = fields.u32(user).u64(sequence).u32(id).u32(from).u32(group).u64(time);
-            (fields, text)
+        Record::Chat { group, user } => {
+            (Fields::new(CHAT, 0, &[])?.u32(user).u32(group).u32(owner), &[])
+        }
+        Record::Mail(mail) => {
+            let last = if mail.last { LAST } else { 0 };
+            let image = if mail.image { IMAGE } else { 0 };
+            let fields = Fields::new(MAIL, (mail.priority & 7) | last | image, mail.text)?;
+            let fields = fields.u32(mail.user).u64(mail.sequence).u32(mail.id);
+            let fields = fields.u32(mail.from).u32(mail.group).u64(mail.time).u32(mail.about);
+            (fields, mail.text)
         }
         Record::Settled { user, sequence } => {
             (Fields::new(SETTLED, 0, &[])?.u32(user).u64(sequence), &[])
@@ -193,6 +207,11 @@ impl Head {
     fn kind(&self) -> u8 {
         let [kind] = self.array(0);
         kind
+    }
+
+    /// Who owns the group that a private chat is about.
+    pub(crate) fn chat_owner(&self) -> Option<u32> {
+        (self.kind() & !COPY == CHAT).then(|| self.u32(16))
     }
 
     pub(crate) fn is_copy(&self) -> bool {
@@ -254,6 +273,7 @@ impl Head {
                 let left = i32::from_le_bytes(self.array(16));
                 Record::Member { user: number, group: self.u32(12), left }
             }
+            CHAT => Record::Chat { user: number, group: self.u32(12) },
             NO_MEMBER => Record::NoMember { user: number, group: self.u32(12) },
             MAIL => {
                 let [detail] = self.array(1);
@@ -263,6 +283,8 @@ impl Head {
                     id: self.u32(20),
                     from: self.u32(24),
                     group: self.u32(28),
+                    about: self.u32(40),
+                    image: detail & IMAGE != 0,
                     priority: detail & 7,
                     last: detail & LAST != 0,
                     time: self.u64(32),

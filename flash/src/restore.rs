@@ -10,7 +10,7 @@ use embedded_storage::nor_flash::NorFlash;
 impl<F: NorFlash> FlashStore<'_, F> {
     /// Gives each record that is kept to `each`, in the order that
     /// [`Exchange::restore`](centrala_core::exchange::Exchange::restore) asks for: users, groups,
-    /// memberships, mail by sequence, and last which was the newest message. `text` is lent for
+    /// memberships, private chats, mail by sequence, and last which was the newest message. `text` is lent for
     /// texts; a record whose text is longer is left out, and stays kept.
     pub fn restore(&mut self, text: &mut [u8], mut each: impl FnMut(Record<'_>)) {
         let medium = &mut self.medium;
@@ -25,15 +25,7 @@ impl<F: NorFlash> FlashStore<'_, F> {
             i = i.wrapping_add(1);
         }
         if self.newest != 0 {
-            each(Record::Posted(Posted {
-                sequence: self.newest,
-                from: 0,
-                to: 0,
-                group: 0,
-                priority: 3,
-                time: 0,
-                text: &[],
-            }));
+            each(Record::Posted(Posted { sequence: self.newest, ..Posted::NONE }));
         }
     }
 

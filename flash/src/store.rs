@@ -11,7 +11,7 @@ use embedded_storage::nor_flash::NorFlash;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Usage {
-    /// Users, groups, memberships and messages that are kept.
+    /// Users, groups, memberships, private chats and messages that are kept.
     pub records: usize,
     /// How many there are places for.
     pub places: usize,
@@ -158,13 +158,15 @@ impl<'a, F: NorFlash> FlashStore<'a, F> {
 
 impl<F: NorFlash> Store for FlashStore<'_, F> {
     fn write(&mut self, record: Record<'_>) -> Result<(), NoRoom> {
-        // Histories, and sessions that outlast the exchange, are not for flash.
-        let Some((head, text)) = encode(&record) else {
-            return match record {
-                Record::Session { .. } | Record::Posted(_) => Ok(()),
-                _ => Err(NoRoom),
-            };
+        if matches!(record, Record::Session { .. } | Record::Posted(_) | Record::Seen { .. }) {
+            // Histories, and sessions that outlast the exchange, are not for flash.
+            return Ok(());
+        }
+        let owner = match record {
+            Record::Chat { group, .. } => self.owner(group),
+            _ => 0,
         };
+        let Some((head, text)) = encode(&record, owner) else { return Err(NoRoom) };
         let size = self.medium.size(&head);
         if size > self.medium.longest {
             return Err(NoRoom);

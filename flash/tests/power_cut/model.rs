@@ -2,7 +2,7 @@
 
 use crate::nor::Dice;
 use centrala_core::host::{Mail, Record};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub const LONGEST: usize = 60;
 
@@ -13,6 +13,8 @@ pub struct Kept {
     pub group: u32,
     pub priority: u8,
     pub last: bool,
+    pub about: u32,
+    pub image: bool,
     pub time: u64,
     pub text: Vec<u8>,
 }
@@ -22,6 +24,8 @@ pub struct Model {
     pub users: BTreeMap<u32, Vec<u8>>,
     pub groups: BTreeMap<u32, (Vec<u8>, u32)>,
     pub members: BTreeMap<(u32, u32), i32>,
+    /// Private chats, by user and group.
+    pub chats: BTreeSet<(u32, u32)>,
     /// By sequence and user.
     pub mail: BTreeMap<(u64, u32), Kept>,
 }
@@ -35,6 +39,9 @@ impl Model {
             Record::NoUser { number } => {
                 self.users.remove(&number);
                 self.members.retain(|(user, _), _| *user != number);
+                self.chats.retain(|(user, group)| {
+                    *user != number && self.groups.get(group).is_none_or(|group| group.1 != number)
+                });
                 self.mail.retain(|(_, user), _| *user != number);
                 for kept in self.mail.values_mut().filter(|kept| kept.from == number) {
                     kept.from = 0;
@@ -49,6 +56,7 @@ impl Model {
             Record::NoGroup { number } => {
                 self.groups.remove(&number);
                 self.members.retain(|(_, group), _| *group != number);
+                self.chats.retain(|(_, group)| *group != number);
             }
             Record::Member { user, group, left } => {
                 self.members.insert((user, group), left);
@@ -56,20 +64,28 @@ impl Model {
             Record::NoMember { user, group } => {
                 self.members.remove(&(user, group));
             }
-            Record::Mail(Mail { user, sequence, id, from, group, priority, last, time, text }) => {
-                let text = text.to_vec();
-                let kept = Kept { id, from, group, priority, last, time, text };
-                self.mail.insert((sequence, user), kept);
+            Record::Chat { group, user } => {
+                self.chats.insert((user, group));
+            }
+            Record::Mail(mail) => {
+                let Mail { id, from, group, priority, last, about, image, time, .. } = mail;
+                let text = mail.text.to_vec();
+                let kept = Kept { id, from, group, priority, last, about, image, time, text };
+                self.mail.insert((mail.sequence, mail.user), kept);
             }
             Record::Settled { user, sequence } => {
                 self.mail.remove(&(sequence, user));
             }
-            Record::Session { .. } | Record::Posted(_) => {}
+            Record::Session { .. } | Record::Posted(_) | Record::Seen { .. } => {}
         }
     }
 
     pub fn records(&self) -> usize {
-        self.users.len() + self.groups.len() + self.members.len() + self.mail.len()
+        self.users.len()
+            + self.groups.len()
+            + self.members.len()
+            + self.chats.len()
+            + self.mail.len()
     }
 
     /// Something that an exchange would write now. `text` is for what is in it.
@@ -96,7 +112,8 @@ impl Model {
                 Record::Group { number, name: text, owner }
             }
             (6, _, Some(number)) => Record::NoGroup { number },
-            (7..14, Some(user), Some(group)) => {
+            (7, Some(user), Some(group)) => Record::Chat { group, user },
+            (8..14, Some(user), Some(group)) => {
                 Record::Member { user, group, left: dice.below(50) as i32 - 1 }
             }
             (14, Some(user), Some(group)) => Record::NoMember { user, group },
@@ -122,6 +139,8 @@ impl Model {
                     group: if dice.below(2) == 0 { group } else { 0 },
                     priority: 1 + dice.below(5) as u8,
                     last: dice.below(8) == 0,
+                    about: dice.below(3) as u32,
+                    image: dice.below(8) == 0,
                     time: dice.roll(),
                     text,
                 })
