@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use centrala_core::dialect::Dialect;
 use centrala_core::exchange::{Exchange, Link};
 use centrala_core::host::{Outbox, Record, Room};
 use nix::sys::signal::Signal;
