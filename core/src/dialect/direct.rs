@@ -299,7 +299,7 @@ impl Codec for Wire {
                     Outcome::Malformed | Outcome::Version | Outcome::BadName => code::MALFORMED,
                     Outcome::NotAllowed | Outcome::NotLoggedIn | Outcome::NotMember => {
                         code::NOT_ALLOWED
-                    },
+                    }
                     Outcome::NoSuchUser | Outcome::NoSuchGroup => code::NO_SUCH,
                     Outcome::InUse | Outcome::Exists => code::IN_USE,
                     Outcome::Full(_) => code::FULL,

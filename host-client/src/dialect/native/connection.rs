@@ -45,7 +45,8 @@ impl Connection {
         let Place::Address { host, port } = place else {
             unreachable!("a native URL has an address");
         };
-        let no = |error: io::Error| Failure::Unreachable(format!("no exchange at {place}: {error}"));
+        let no =
+            |error: io::Error| Failure::Unreachable(format!("no exchange at {place}: {error}"));
         let mut last = io::Error::from(ErrorKind::NotFound);
         for address in (host.as_str(), *port).to_socket_addrs().map_err(no)? {
             match TcpStream::connect_timeout(&address, PATIENCE) {

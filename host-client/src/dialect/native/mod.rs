@@ -13,7 +13,9 @@ use crate::output::{Fate, Line, Message, Output};
 use crate::signals::Stop;
 use crate::url::{Dialect, Url};
 use crate::wait::{PATIENCE, TICK};
-use centrala_core::dialect::native::{self, Event, How, Limit, List, Refusal, Request, VERSION, Who};
+use centrala_core::dialect::native::{
+    self, Event, How, Limit, List, Refusal, Request, VERSION, Who,
+};
 use centrala_core::limits::MESSAGE_LENGTH_MAX;
 use centrala_core::name::Name;
 use connection::Connection;
@@ -61,9 +63,7 @@ impl Client for Native<'_> {
     }
 
     fn has(&self) -> &'static [&'static str] {
-        &[
-            "send", "listen", "users", "groups", "members", "create", "join", "leave", "shutdown",
-        ]
+        &["send", "listen", "users", "groups", "members", "create", "join", "leave", "shutdown"]
     }
 
     fn send(&mut self, to: &To, text: &[u8], priority: Option<u8>) -> Result<Fate, Failure> {
@@ -259,7 +259,9 @@ impl<'a> Session<'a> {
     fn log_in(url: &'a Url, stop: &'a Stop, output: &'a mut Output) -> Result<Self, Failure> {
         let (user, password) = (user(url.user()?), url.password().as_bytes());
         if password.len() > MESSAGE_LENGTH_MAX {
-            return Err(Failure::Usage(format!("a password has at most {MESSAGE_LENGTH_MAX} bytes")));
+            return Err(Failure::Usage(format!(
+                "a password has at most {MESSAGE_LENGTH_MAX} bytes"
+            )));
         }
         let mut session = Session {
             connection: Connection::open(&url.place)?,
