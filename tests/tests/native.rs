@@ -40,10 +40,28 @@ fn refused(id: u32, why: Refusal) -> Vec<u8> {
     told(&Event::Refused { id, why })
 }
 
-/// A message of the lab's first millisecond.
-fn message<'a>(id: u32, from: Party<'a>, group: Option<Party<'a>>, text: &'a str) -> Message<'a> {
+/// The message of that number, of the lab's first millisecond.
+fn message<'a>(
+    number: u64,
+    id: u32,
+    from: Party<'a>,
+    group: Option<Party<'a>>,
+    text: &'a str,
+) -> Message<'a> {
     let (time, text) = (1_700_000_000_000, text.as_bytes());
-    Message { id, mark: 0, time, priority: 3, offline: false, from, group, text }
+    Message {
+        number,
+        id,
+        mark: 0,
+        time,
+        priority: 3,
+        offline: false,
+        from,
+        group,
+        private: None,
+        image: false,
+        text,
+    }
 }
 
 fn live(message: Message<'_>) -> Vec<u8> {
@@ -166,7 +184,8 @@ fn a_message_has_its_sender_its_time_and_its_priority() {
         let send = Request::Send { to, priority: *given, receipt: false, text: b"hej" };
         lab.send(anna, &asked(7, &send));
         assert_eq!(lab.got(anna), [done(7, How::Done, 2)]);
-        let want = Message { priority: *priority, ..message(n as u32, ANNA, None, "hej") };
+        let want =
+            Message { priority: *priority, ..message(n as u64 + 1, n as u32, ANNA, None, "hej") };
         assert_eq!(lab.got(bartek), [live(want)]);
     }
     lab.send(anna, &asked(8, &to_user("nobody", "x")));
@@ -213,7 +232,7 @@ fn mail_is_kept_until_the_client_acknowledges_its_mark() {
         lab.send(anna, &asked(0, &to_user("bartek", text)));
     }
     let parts = [(0, "one"), (1, "two"), (2, "three")];
-    let all = parts.map(|(id, text)| message(id, ANNA, None, text));
+    let all = parts.map(|(id, text)| message(u64::from(id) + 1, id, ANNA, None, text));
     let link = lab.line();
     lab.send(link, &hello(1, "bartek", ""));
     let given = lab.given(link);
@@ -242,7 +261,7 @@ fn another_hello_on_a_link_begins_the_session_anew() {
         lab.send(anna, &asked(0, &to_user("bartek", text)));
     }
     let link = lab.line();
-    let all = [message(0, ANNA, None, "one"), message(1, ANNA, None, "two")];
+    let all = [message(1, 0, ANNA, None, "one"), message(2, 1, ANNA, None, "two")];
     for _ in 0..2 {
         lab.send(link, &hello(1, "bartek", ""));
         assert_eq!(lab.given(link)[1..], [mail(1, all[0]), mail(2, all[1])]);
@@ -301,7 +320,7 @@ fn groups_are_made_joined_and_left_by_name_or_number() {
         assert_eq!(answer, refused(9, Refusal::Malformed), "{count}");
     }
     assert_eq!(lab.ask(anna, &to_group(1, "hej")), done(9, How::Done, 1));
-    assert_eq!(lab.got(bartek), [live(message(0, ANNA, Some(NEWS), "hej"))]);
+    assert_eq!(lab.got(bartek), [live(message(1, 0, ANNA, Some(NEWS), "hej"))]);
     let leave = Request::Leave { group: Who::Name(b"news") };
     assert_eq!(lab.ask(bartek, &leave), done(9, How::Done, 1));
     assert_eq!(lab.ask(anna, &to_group(1, "hej")), done(9, How::Done, 1));
@@ -317,7 +336,7 @@ fn a_counted_membership_says_when_it_has_ended() {
     for text in ["one", "two", "three"] {
         lab.ask(anna, &to_group(1, text));
     }
-    let of = |id, text| live(message(id, ANNA, Some(NEWS), text));
+    let of = |id, text| live(message(u64::from(id) + 1, id, ANNA, Some(NEWS), text));
     let ended = told(&Event::Ended { group: NEWS });
     assert_eq!(lab.got(bartek), [of(0, "one"), of(1, "two"), ended]);
 }
@@ -336,7 +355,7 @@ fn a_group_message_is_encoded_once_for_all() {
     lab.ask(anna, &to_group(1, "hej"));
     assert_eq!(lab.desk.calls, calls + 1);
     for link in links {
-        assert_eq!(lab.got(link), [live(message(0, ANNA, Some(NEWS), "hej"))]);
+        assert_eq!(lab.got(link), [live(message(1, 0, ANNA, Some(NEWS), "hej"))]);
     }
 }
 
@@ -460,7 +479,7 @@ fn a_slow_client_gets_its_backlog_in_order_when_it_has_room() {
     // Promised to be kept, they are mail, which was not told so.
     let parts = [(0, "one", 1), (1, "two", 2)];
     let want = parts.map(|(id, text, mark)| {
-        let message = Message { mark, ..message(id, ANNA, None, text) };
+        let message = Message { mark, ..message(mark.into(), id, ANNA, None, text) };
         Given::Mail(live(message), mark)
     });
     assert_eq!(lab.given(bartek), want);
@@ -479,11 +498,11 @@ fn every_dialect_reaches_native_and_native_every_dialect() {
     lab.got(ola);
     lab.ask(anna, &Request::Join { group: Who::Number(1), count: None });
     lab.send(bartek, &frame(0, 5, "bartek", "anna", b"from direct"));
-    assert_eq!(lab.got(anna), [live(message(5, BARTEK, None, "from direct"))]);
+    assert_eq!(lab.got(anna), [live(message(1, 5, BARTEK, None, "from direct"))]);
     assert_eq!(lab.got(bartek), [frame(1, 5, "anna", "bartek", b"200")]);
     lab.send(endpoint, &topic_request(4, id, 0, 1, "from topics"));
     let from = Party { number: 3, name: b"ola" };
-    let want = Message { priority: 1, ..message(0, from, Some(NEWS), "from topics") };
+    let want = Message { priority: 1, ..message(2, 0, from, Some(NEWS), "from topics") };
     assert_eq!(lab.got(anna), [live(want)]);
     lab.got(ola);
     lab.ask(anna, &to_group(1, "to topics"));

@@ -1,13 +1,14 @@
 //! Sessions: who is behind a link, log-in, questions, answers, the end.
 
 use super::log_in::Stage;
+use super::pages::{DESCRIBED, describe};
 use super::send::{DEFAULT_PRIORITY, Draft};
 use super::{Exchange, Gone, Link, Token};
 use crate::dialect::{Dialect, Progress, Recipient};
 use crate::event::{Answer, Event, Kind, Limit, Outcome};
 use crate::host::{Io, Record, Room};
 use crate::name::Name;
-use crate::request::{List, Request, Sender, Tag, Target};
+use crate::request::{Chat, List, Request, Sender, Tag, Target};
 use crate::table::{Empty, Handle};
 use crate::timers::{Class, Timer};
 
@@ -46,7 +47,8 @@ pub struct Session {
 }
 
 impl Empty for Session {
-    const EMPTY: Self = Session::new(Dialect::Direct);
+    #[allow(clippy::indexing_slicing)] // At compile time.
+    const EMPTY: Self = Session::new(Dialect::ALL[0]);
 }
 
 impl Session {
@@ -120,12 +122,34 @@ impl Session {
 pub struct Question {
     pub(super) link: Link,
     pub(super) tag: Tag,
-    /// The user whose password is being checked; 0 if there is none.
+    /// The user whose password is being checked, or who asks; 0 if there is none.
     pub(super) user: u32,
+    pub(super) asked: Asked,
+    /// A part of the answer has come.
+    pub(super) begun: bool,
+    /// Rows of it that have come.
+    pub(super) sent: u32,
+}
+
+/// What a question is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// A password, or mail.
+    LogIn,
+    History(Chat),
+    Chats,
+    Image,
 }
 
 impl Empty for Question {
-    const EMPTY: Self = Question { link: Link::NONE, tag: Tag(0), user: 0 };
+    const EMPTY: Self = Question {
+        link: Link::NONE,
+        tag: Tag(0),
+        user: 0,
+        asked: Asked::LogIn,
+        begun: false,
+        sent: 0,
+    };
 }
 
 /// What an answer says beside its outcome.
@@ -172,14 +196,6 @@ impl Exchange<'_> {
                 Some(user) => (via, user),
                 None => return Ok(()),
             },
-            Sender::Own => {
-                let user = self.sessions.get(via).ok_or(Gone)?.user;
-                if user == 0 && !matches!(request, Request::LogIn { .. }) {
-                    self.answer(via, tag, Kind::Frame, Outcome::NotLoggedIn, io);
-                    return Ok(());
-                }
-                (via, user)
-            }
             Sender::User(number) => match self.session_of(number, via) {
                 _ if matches!(request, Request::ShutDown) => {
                     if io.out.may_shut_down(via) {
@@ -193,6 +209,23 @@ impl Exchange<'_> {
                     return Ok(());
                 }
             },
+            Sender::Own => {
+                let Session { user, dialect, .. } = *self.sessions.get(via).ok_or(Gone)?;
+                let outcome = match *request {
+                    Request::LogIn { .. } if dialect.traits().log_in_renews => None,
+                    Request::LogIn { user: again, .. } if user != 0 => {
+                        let same = self.directory.find_user(&again) == Some(user);
+                        Some(if same { Outcome::Done } else { Outcome::InUse })
+                    }
+                    Request::LogIn { .. } => None,
+                    _ => (user == 0).then_some(Outcome::NotLoggedIn),
+                };
+                if let Some(outcome) = outcome {
+                    self.answer(via, tag, Kind::LogIn, outcome, io);
+                    return Ok(());
+                }
+                (via, user)
+            }
             Sender::New(address) => {
                 if let Request::LogIn { user, password } = *request {
                     self.log_in_at(via, address, tag, user, password, io);
@@ -239,12 +272,12 @@ impl Exchange<'_> {
                     self.answer(link, tag, Kind::Send, Outcome::NotMember, io);
                     return Ok(());
                 }
-                let draft = Draft { tag, text, priority, receipt, id, link, from: user };
+                let draft =
+                    Draft { tag, text, priority, receipt, id, link, from: user, ..Draft::NONE };
                 self.send(&draft, &to, io);
             }
             Request::SendToMyGroups { text } => {
-                let (priority, receipt, id) = (DEFAULT_PRIORITY, false, None);
-                let draft = Draft { tag, text, priority, receipt, id, link, from: user };
+                let draft = Draft { tag, text, link, from: user, ..Draft::NONE };
                 // Sending may end a membership: each step looks for the next number.
                 let mut last = 0;
                 loop {
@@ -272,6 +305,7 @@ impl Exchange<'_> {
             }
             Request::Leave { group } => {
                 let left = self.member_of(&group, -1).and_then(|group| {
+                    self.exit_group(user, group, io);
                     let left = self.leave(user, group, io.store);
                     left.map(|()| group).map_err(|e| outcome(Err(e)))
                 });
@@ -284,6 +318,28 @@ impl Exchange<'_> {
                 Some(group) => self.open_list(link, tag, List::Members(group), io),
                 None => self.answer(link, tag, Kind::List, Outcome::NoSuchGroup, io),
             },
+            Request::NewChat { group } => self.new_chat(link, tag, user, group, io),
+            Request::Enter(chat) => self.enter(link, tag, user, chat, io),
+            Request::Exit(chat) => self.exit(link, tag, user, chat, io),
+            Request::Say { chat, text } => {
+                self.say(&Draft { tag, text, link, from: user, ..Draft::NONE }, chat, io);
+            }
+            Request::SayImage { chat, name, kind, size } => {
+                let mut described = [0; DESCRIBED];
+                match describe(name, kind, size, &mut described) {
+                    Some(text) => {
+                        let image = true;
+                        let draft = Draft { tag, text, link, from: user, image, ..Draft::NONE };
+                        self.say(&draft, chat, io);
+                    }
+                    None => self.answer(link, tag, Kind::Send, Outcome::BadName, io),
+                }
+            }
+            Request::History { chat, before, limit } => {
+                self.ask_history(link, tag, user, (chat, before, limit), io);
+            }
+            Request::Chats => self.ask_chats(link, tag, user, io),
+            Request::Image { id } => self.ask_image(link, tag, user, id, io),
             Request::ShutDown => {
                 let may = io.out.may_shut_down(link);
                 if may {
@@ -480,6 +536,9 @@ impl Exchange<'_> {
         let bound = self.unbind(link, &session);
         self.remove_session(link);
         if bound {
+            if session.dialect.traits().conversations {
+                self.exit_all(session.user, io);
+            }
             self.release(session.user, session.dialect, io);
         }
     }
@@ -492,7 +551,7 @@ fn address_hash(address: i64) -> u32 {
 }
 
 /// How a change of the directory went, as an answer.
-fn outcome(result: Result<(), super::Refused>) -> Outcome {
+pub(super) fn outcome(result: Result<(), super::Refused>) -> Outcome {
     match result {
         Ok(()) => Outcome::Done,
         Err(super::Refused::Name(_)) => Outcome::BadName,

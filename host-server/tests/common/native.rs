@@ -103,7 +103,7 @@ impl Native {
                     let text = String::from_utf8(message.text.to_vec()).unwrap();
                     self.messages.push_back((message.mark, text));
                 }
-                Event::Ended { .. } | Event::Row { .. } => {}
+                _ => {}
             }
             assert!(used >= HEADER);
             at += used;
