@@ -6,4 +6,3 @@ pub mod frames;
 #[cfg(feature = "firmware")]
 pub mod image;
 pub mod lab;
-pub mod server;

@@ -492,6 +492,7 @@ impl Exchange<'_> {
             tag,
             kind: Kind::LogIn,
             outcome,
+            size: self.size_of(outcome),
             about: Party::NONE,
             group: false,
             to: Party::NONE,
