@@ -16,9 +16,10 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 pub const ARGUMENTS: usize = 16;
 /// Bytes of a string that are looked at: more than any text or name may have.
 pub const STRING: usize = 4096;
-/// The event that carries an image in, and its arguments: advert, chat, name, type, data.
+/// The event that carries an image in. Its arguments: advert, chat, name, type, data; then others.
 const IMAGE: &str = "chat-img";
-const IMAGE_ARGUMENTS: usize = 5;
+const TYPE: usize = 3;
+const DATA: usize = 4;
 
 /// Why `chat-img` brings no image. The core knows the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +78,8 @@ impl Event {
         if self.name != IMAGE {
             return None;
         }
-        match self.arguments.as_slice() {
-            [_, _, _, Argument::Text(kind), Argument::Attachment(n)] => Some((*n, kind)),
+        match (self.arguments.get(TYPE)?, self.arguments.get(DATA)?) {
+            (Argument::Text(kind), Argument::Attachment(n)) => Some((*n, kind)),
             _ => None,
         }
     }
@@ -110,16 +111,19 @@ impl Event {
         use rmp::encode as put;
         put::write_array_len(out, 1 + self.arguments.len() as u32)?;
         put::write_str(out, &self.name)?;
-        let image = self.name == IMAGE && self.arguments.len() == IMAGE_ARGUMENTS;
+        let image = self.name == IMAGE;
         for (i, argument) in self.arguments.iter().enumerate() {
-            if image && i + 1 == IMAGE_ARGUMENTS {
+            if image && i == DATA {
                 put::write_sint(out, size.map_or_else(|why| why as i64, i64::from))?;
-                break;
+                continue;
             }
             match argument {
-                Argument::Null => put::write_nil(out).map_err(put::ValueWriteError::InvalidMarkerWrite)?,
+                Argument::Null => {
+                    put::write_nil(out).map_err(put::ValueWriteError::InvalidMarkerWrite)?
+                }
                 Argument::Bool(value) => {
-                    put::write_bool(out, *value).map_err(put::ValueWriteError::InvalidMarkerWrite)?;
+                    put::write_bool(out, *value)
+                        .map_err(put::ValueWriteError::InvalidMarkerWrite)?;
                 }
                 Argument::Int(n) => drop(put::write_sint(out, *n)?),
                 Argument::Float(x) => put::write_f64(out, *x)?,
@@ -210,7 +214,9 @@ impl<'de> Visitor<'de> for ArgumentVisitor {
         let (mut placeholder, mut number, mut more) = (false, None, false);
         while let Some(key) = map.next_key::<Key>()? {
             match key {
-                Key::Placeholder => placeholder = map.next_value::<Argument>()? == Argument::Bool(true),
+                Key::Placeholder => {
+                    placeholder = map.next_value::<Argument>()? == Argument::Bool(true)
+                }
                 Key::Number => number = Some(map.next_value::<Argument>()?),
                 Key::Other => {
                     more = true;
@@ -289,6 +295,9 @@ mod tests {
         let head = b"\x96\xa8chat-img\x01\x00\xa1n\xa9image/png";
         assert_eq!(event.encode(Ok(300)), [&head[..], b"\xcd\x01\x2c"].concat());
         assert_eq!(event.encode(Err(NoImage::TooLong)), [&head[..], b"\xfe"].concat());
+        let tagged = r#"["chat-img",1,0,"n","image/png",{"_placeholder":true,"num":0},7]"#;
+        let tagged = Event::parse(tagged).unwrap().encode(Ok(300));
+        assert_eq!(tagged, [b"\x97", &head[1..], b"\xcd\x01\x2c\x07"].concat());
         // A size that a client made up is not believed.
         let event = Event::parse(r#"["chat-img",1,0,"n","image/png",70]"#).unwrap();
         assert_eq!(event.image(), None);

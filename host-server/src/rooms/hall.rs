@@ -8,8 +8,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -90,6 +89,8 @@ pub(super) struct Limits {
 /// What changes.
 #[derive(Default)]
 pub(super) struct State {
+    /// Transports, of sockets and of those that have not connected to the namespace.
+    transports: HashMap<Sid, Weak<Engine>>,
     pub(super) sockets: HashMap<u64, Socket>,
     pub(super) sessions: HashMap<u64, Session>,
     last: u64,
@@ -108,8 +109,6 @@ pub(super) struct Hall {
     pub(super) images: Arc<Images>,
     pub(super) find: FindImage,
     low: UnboundedSender<u64>,
-    /// Sockets whose transport is there, connected to the namespace or not.
-    engines: AtomicUsize,
     parse: ParseConfig,
 }
 
@@ -133,8 +132,7 @@ impl Hall {
             max_incoming_binary_buf_size: LONGEST + BESIDE,
             ..ParseConfig::default()
         };
-        let engines = AtomicUsize::new(0);
-        Hall { state: Mutex::default(), limits, arrivals, images, find, low, engines, parse }
+        Hall { state: Mutex::default(), limits, arrivals, images, find, low, parse }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -143,7 +141,7 @@ impl Hall {
 
     /// Whether there is no room for another socket.
     pub(super) fn is_full(&self) -> bool {
-        self.engines.load(Ordering::Relaxed) >= self.limits.sockets
+        self.state().transports.len() >= self.limits.sockets
     }
 
     /// Does what the thread of the exchange asks for.
@@ -195,9 +193,20 @@ impl Hall {
 
     /// Ends the transport of every socket: their clients come back by themselves.
     pub(super) fn close_all(&self) {
-        let sockets = std::mem::take(&mut self.state().sockets);
-        for socket in sockets.values() {
-            socket.engine.close(DisconnectReason::ClosingServer);
+        let mut state = self.state();
+        state.sockets.clear();
+        let transports: Vec<Arc<Engine>> =
+            state.transports.values().filter_map(Weak::upgrade).collect();
+        drop(state);
+        for engine in transports {
+            engine.close(DisconnectReason::ClosingServer);
+        }
+    }
+
+    /// Waits until no transport is left.
+    pub(super) async fn empty(&self) {
+        while !self.state().transports.is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
@@ -315,11 +324,11 @@ impl EngineIoHandler for Hall {
     type Data = Data;
 
     fn on_connect(self: Arc<Self>, engine: Arc<Engine>) {
-        self.engines.fetch_add(1, Ordering::Relaxed);
-        let engine = Arc::downgrade(&engine);
+        let weak = Arc::downgrade(&engine);
+        self.state().transports.insert(engine.id, weak.clone());
         tokio::spawn(async move {
             tokio::time::sleep(CONNECT).await;
-            if let Some(engine) = engine.upgrade()
+            if let Some(engine) = weak.upgrade()
                 && engine.data.id.get().is_none()
             {
                 engine.close(DisconnectReason::TransportClose);
@@ -328,7 +337,7 @@ impl EngineIoHandler for Hall {
     }
 
     fn on_disconnect(&self, engine: Arc<Engine>, reason: DisconnectReason) {
-        self.engines.fetch_sub(1, Ordering::Relaxed);
+        self.state().transports.remove(&engine.id);
         let Some(id) = engine.data.id.get().copied() else { return };
         if self.forget(id).is_some() {
             tracing::debug!(socket = id, ?reason, "a socket is gone");

@@ -44,7 +44,9 @@ impl Hash {
     fn parse(name: &str) -> Option<Hash> {
         let mut hash = [0; 32];
         let digits = name.as_bytes();
-        if digits.len() != 64 || name.bytes().any(|b| !b.is_ascii_digit() && !(b'a'..=b'f').contains(&b)) {
+        if digits.len() != 64
+            || name.bytes().any(|b| !b.is_ascii_digit() && !(b'a'..=b'f').contains(&b))
+        {
             return None;
         }
         for (byte, pair) in hash.iter_mut().zip(digits.chunks(2)) {
@@ -79,7 +81,7 @@ pub fn check(bytes: &[u8], kind: &str) -> Result<(), NoImage> {
         Ok(ImageType::Jpeg) => "image/jpeg",
         Ok(ImageType::Png) => "image/png",
         Ok(ImageType::Webp) => "image/webp",
-        Err(_) => return Err(NoImage::Content),
+        _ => return Err(NoImage::Content),
     };
     let sized = imagesize::blob_size(bytes).is_ok_and(|size| size.width != 0 && size.height != 0);
     if is == kind && sized { Ok(()) } else { Err(NoImage::Content) }
@@ -301,14 +303,17 @@ pub mod tests {
     use super::*;
 
     /// The smallest of each type.
-    pub const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89";
+    pub const PNG: &[u8] =
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89";
     const GIF: &[u8] = b"GIF89a\x01\0\x01\0\0\0\0;";
     const JPEG: &[u8] = b"\xff\xd8\xff\xc0\0\x0b\x08\0\x01\0\x01\x01\x01\x11\0\xff\xd9";
-    const WEBP: &[u8] = b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0\x2f\0\0\0\x10\x07\x10\x11\x11\x88\x88\xfe\x07\0";
+    const WEBP: &[u8] =
+        b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0\x2f\0\0\0\x10\x07\x10\x11\x11\x88\x88\xfe\x07\0";
 
     #[test]
     fn an_image_is_one_by_its_content_and_of_the_type_that_it_says() {
-        let images = [("image/png", PNG), ("image/gif", GIF), ("image/jpeg", JPEG), ("image/webp", WEBP)];
+        let images =
+            [("image/png", PNG), ("image/gif", GIF), ("image/jpeg", JPEG), ("image/webp", WEBP)];
         for (kind, bytes) in images {
             for (other, _) in images {
                 let expected = if kind == other { Ok(()) } else { Err(NoImage::Content) };
@@ -321,7 +326,9 @@ pub mod tests {
             long.push(0);
             assert_eq!(check(&long, kind), Err(NoImage::TooLong));
         }
-        for bytes in [&b""[..], b"<svg></svg>", b"BM\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"] {
+        for bytes in
+            [&b""[..], b"<svg></svg>", b"BM\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"]
+        {
             assert_eq!(check(bytes, "image/png"), Err(NoImage::Content));
         }
         let flat = PNG.to_vec().into_iter().enumerate().map(|(i, b)| if i == 19 { 0 } else { b });

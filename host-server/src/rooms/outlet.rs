@@ -155,7 +155,8 @@ impl Hall {
             let images = Arc::clone(&hall.images);
             let read = move || {
                 let read = images.read(hash?);
-                read.inspect_err(|error| tracing::error!(%error, id, "an image cannot be read")).ok()
+                read.inspect_err(|error| tracing::error!(%error, id, "an image cannot be read"))
+                    .ok()
             };
             let image = tokio::task::spawn_blocking(read).await.ok().flatten();
             let sockets = {
