@@ -27,7 +27,7 @@ mod event;
 mod hall;
 pub mod images;
 mod inbox;
-//pub mod links;
+pub mod links;
 mod origin;
 mod outlet;
 mod packet;
