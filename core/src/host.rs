@@ -375,6 +375,21 @@ pub struct Posted<'a> {
     pub text: &'a [u8],
 }
 
+impl Posted<'_> {
+    /// A direct message of no words, from nobody.
+    pub const NONE: Posted<'static> = Posted {
+        sequence: 0,
+        from: 0,
+        to: 0,
+        group: 0,
+        about: 0,
+        image: false,
+        priority: 3,
+        time: 0,
+        text: &[],
+    };
+}
+
 /// How many messages a conversation has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -413,4 +428,21 @@ pub struct Mail<'a> {
     pub time: u64,
     /// The text.
     pub text: &'a [u8],
+}
+
+impl Mail<'_> {
+    /// A direct message of no words, from nobody to nobody.
+    pub const NONE: Mail<'static> = Mail {
+        user: 0,
+        sequence: 0,
+        id: 0,
+        from: 0,
+        group: 0,
+        about: 0,
+        image: false,
+        priority: 3,
+        last: false,
+        time: 0,
+        text: &[],
+    };
 }

@@ -64,8 +64,8 @@ impl Exchange<'_> {
 
     /// The host's answer to [`Ask::History`], oldest first, or to [`Ask::Message`]: the next of
     /// `total` messages, and whether these are the last of them. `total` is the same in every part,
-    /// and as many must come. What cannot be read is left out: then `total` is 0. After the last
-    /// part the link may be given its bytes again; returns the link then.
+    /// and as many must come. What cannot be read is left out: then `total` is 0. The one message of
+    /// [`Ask::Message`] comes at once. After the last part the link may be given its bytes again; returns the link then.
     pub fn history_page<'p>(
         &mut self,
         token: Token,
@@ -111,9 +111,10 @@ impl Exchange<'_> {
                     }
                 }
             }
-            Asked::LogIn | Asked::Chats => {}
+            // It is another question's answer.
+            Asked::LogIn | Asked::Chats => return None,
         }
-        self.part_done(token, link, sent, last)
+        self.part_done(token, link, sent, last || asked == Asked::Image)
     }
 
     /// The host's answer to [`Ask::Chats`], as [`Exchange::history_page`].
@@ -126,7 +127,10 @@ impl Exchange<'_> {
         io: &mut Io<'_>,
     ) -> Option<Link> {
         self.timers.advance(io.now);
-        let Question { link, tag, begun, mut sent, .. } = *self.questions.get(token)?;
+        let Question { link, tag, asked, begun, mut sent, .. } = *self.questions.get(token)?;
+        if asked != Asked::Chats {
+            return None;
+        }
         if !begun {
             self.tell_part(link, &Event::Chats(Page::Begin { tag, total }), false, io);
         }

@@ -13,6 +13,7 @@
 //! | `limits.clients`                  | 1 to 100,000                               | 1024             |
 //! | `limits.topics`                   | 1 to 1,000,000                             | 256              |
 //! | `limits.memberships`              | 1 to 10,000,000                            | 16384            |
+//! | `limits.chats`                    | 1 to 10,000,000                            | 4096             |
 //! | `limits.messages`                 | 1 to 1,000,000                             | 16384            |
 //! | `limits.copies`                   | 1 to 10,000,000                            | 2 * `messages`   |
 //! | `limits.mailbox`                  | 1 to 1,000,000                             | 1024             |
@@ -145,6 +146,9 @@ pub struct Limits {
     /// Memberships of all users in all groups.
     #[serde(deserialize_with = "value::whole::<1, 10_000_000, _, _>")]
     pub memberships: u32,
+    /// Private chats about groups.
+    #[serde(deserialize_with = "value::whole::<1, 10_000_000, _, _>")]
+    pub chats: u32,
     /// Messages in memory that wait for somebody.
     #[serde(deserialize_with = "value::whole::<1, 1_000_000, _, _>")]
     pub messages: u32,
@@ -310,6 +314,7 @@ impl Default for Limits {
             clients: 1024,
             topics: 256,
             memberships: 16384,
+            chats: 4096,
             messages: 16384,
             copies: 0,
             mailbox: 1024,

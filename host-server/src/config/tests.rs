@@ -24,6 +24,7 @@ fn every_key_is_read() {
         clients = 11
         topics = 12
         memberships = 13
+        chats = 14
         messages = 14
         copies = 15
         mailbox = 16
@@ -66,6 +67,7 @@ fn every_key_is_read() {
         clients: 11,
         topics: 12,
         memberships: 13,
+        chats: 14,
         messages: 14,
         copies: 15,
         mailbox: 16,
