@@ -62,8 +62,8 @@ centrala_lines::note_sizes!(Tables {
 /// Bytes of the longest frame: those of `native` are longer than those of `direct`.
 const INPUT: usize = native::frame_max(Tables::MESSAGE_LENGTH);
 /// Bytes of a socket's buffers.
-const RECEIVE: usize = 512;
-const SEND: usize = 1_280;
+const RECEIVE: usize = 384;
+const SEND: usize = 1_152;
 
 /// A name for the network: locally administered, and QEMU's.
 const HARDWARE: [u8; 6] = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
@@ -87,8 +87,7 @@ static FRAMES: ConstStaticCell<Frames> = ConstStaticCell::new(Frames::EMPTY);
 static RECEIVED: ConstStaticCell<[[u8; RECEIVE]; SOCKETS]> =
     ConstStaticCell::new([[0; RECEIVE]; SOCKETS]);
 static TO_SEND: ConstStaticCell<[[u8; SEND]; SOCKETS]> = ConstStaticCell::new([[0; SEND]; SOCKETS]);
-static STORAGE: ConstStaticCell<[SocketStorage<'static>; SOCKETS]> =
-    ConstStaticCell::new([SocketStorage::EMPTY; SOCKETS]);
+static STORAGE: StaticCell<[SocketStorage<'static>; SOCKETS]> = StaticCell::new();
 static EXCHANGE: StaticCell<Exchange<'static>> = StaticCell::new();
 static SWITCHBOARD: StaticCell<Switchboard> = StaticCell::new();
 static NETWORK: StaticCell<Network> = StaticCell::new();
@@ -166,7 +165,8 @@ fn network(now: u64) -> &'static mut Network {
         let _ = addresses.push(IpCidr::new(IpAddress::Ipv4(ADDRESS), PREFIX));
     });
     let _ = interface.routes_mut().add_default_ipv4_route(GATEWAY);
-    let mut sockets = SocketSet::new(&mut STORAGE.take()[..]);
+    let mut sockets =
+        SocketSet::new(&mut STORAGE.init_with(|| [SocketStorage::EMPTY; SOCKETS])[..]);
     let mut buffers = RECEIVED.take().iter_mut().zip(TO_SEND.take());
     let handles = core::array::from_fn(|_| {
         let (received, to_send) = buffers.next().expect("buffers for each socket");
