@@ -15,8 +15,8 @@ use centrala_core::exchange::{Token, message_id};
 use centrala_core::host::{NoRoom, Posted, Record, Store};
 use centrala_store::{Error, MailPage, Options, Reader, Restored};
 
-use crate::rooms::FindImage;
 use crate::rooms::images::Hash;
+use crate::rooms::{Answer, Index};
 
 /// Called with what was read, on a thread of the store's.
 pub type Read<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
@@ -62,9 +62,9 @@ pub trait Keep: Store + std::fmt::Debug {
         None
     }
 
-    /// Finds the image of a message.
-    fn image_finder(&self) -> FindImage {
-        Arc::new(|_, answer| answer(None))
+    /// Tells which messages have which images.
+    fn image_index(&self) -> Arc<dyn Index> {
+        Arc::new(ImageIndex::default())
     }
 
     /// What is kept as a user's password.
@@ -115,13 +115,16 @@ impl ImageIndex {
         self.held = None;
         self.posted.take()
     }
+}
 
-    fn finder(&self) -> FindImage {
-        let all = Arc::clone(&self.all);
-        Arc::new(move |id, answer| {
-            let found = all.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied();
-            answer(found);
-        })
+impl Index for ImageIndex {
+    fn find(&self, id: u64, answer: Answer<Option<Hash>>) {
+        let found = self.all.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied();
+        answer(found);
+    }
+
+    fn used(&self, _after: Option<Hash>, answer: Answer<Option<Vec<Hash>>>) {
+        answer(None);
     }
 }
 
@@ -174,8 +177,8 @@ impl Keep for Memory {
         self.images.drop_held()
     }
 
-    fn image_finder(&self) -> FindImage {
-        self.images.finder()
+    fn image_index(&self) -> Arc<dyn Index> {
+        Arc::new(self.images.clone())
     }
 
     fn password(&self, user: u32, answer: Read<Option<String>>) {
@@ -286,8 +289,8 @@ impl Keep for Durable {
         self.images.drop_held()
     }
 
-    fn image_finder(&self) -> FindImage {
-        self.images.finder()
+    fn image_index(&self) -> Arc<dyn Index> {
+        Arc::new(self.images.clone())
     }
 
     fn password(&self, user: u32, answer: Read<Option<String>>) {

@@ -79,6 +79,7 @@ impl Server<'_> {
             self.out.rooms.disconnected(link);
             self.out.seats.remove(link);
         }
+        tracing::debug!(socket, ?why, "a socket is gone");
     }
 
     /// Tells the exchange what has become of mail.
