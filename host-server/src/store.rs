@@ -5,14 +5,18 @@
 //! promises anything leaves when it is told that the commit is over. A store on disk gathers records
 //! in `write`, and its own thread makes them durable.
 //!
-//! [`Durable`] is on disk, [`Memory`] keeps nothing.
+//! [`Durable`] is on disk, [`Memory`] keeps nothing that outlasts the server.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use centrala_core::exchange::Token;
-use centrala_core::host::{NoRoom, Record, Store};
-use centrala_store::{Error, MailPage, Options, Reader, Restored};
+use centrala_core::host::{Count, NoRoom, Record, Store};
+use centrala_core::request::Chat;
+use centrala_store::{
+    Conversation, Error, Image, KeptMessage, MailPage, Options, Reader, Restored,
+};
+
+pub use crate::memory::Memory;
 
 /// Called with what was read, on a thread of the store's.
 pub type Read<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
@@ -61,56 +65,44 @@ pub trait Keep: Store + std::fmt::Debug {
         answer(Ok(MailPage::default()));
     }
 
-    /// Tells the operator what has changed: that it cannot write, that it can again, what is
-    /// damaged.
-    fn report(&mut self) {}
-}
+    /// Holds the image that the next message is which the exchange says is one.
+    fn hold_image(&mut self, _image: Image) {}
 
-/// Keeps nothing beyond the exchange's own tables: when the server ends, all is gone.
-#[derive(Clone, Debug, Default)]
-pub struct Memory {
-    passwords: HashMap<u32, String>,
-    secrets: HashMap<Token, String>,
-}
-
-impl Store for Memory {
-    fn write(&mut self, record: Record<'_>) -> Result<(), NoRoom> {
-        match record {
-            Record::User { number, secret: Some(token), .. } => {
-                // A user that has a password is never made without it.
-                self.passwords.insert(number, self.secrets.remove(&token).ok_or(NoRoom)?);
-            }
-            Record::NoUser { number } => drop(self.passwords.remove(&number)),
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
-impl Keep for Memory {
-    fn dirty(&self) -> bool {
+    /// No message comes that is the image held last. Whether one took it.
+    fn drop_image(&mut self) -> bool {
         false
     }
 
-    fn begin_commit(&mut self, done: Committed) {
-        done(Ok(()));
+    /// Which image the message of a sequence is. This and what follows is of what was committed
+    /// before.
+    fn image(&self, _sequence: u64, answer: Read<Option<Image>>) {
+        answer(Ok(None));
     }
 
-    fn describe(&self) -> String {
-        "nothing is kept: users, groups and mail are gone when the server ends".into()
+    /// Where the newest messages of a history are that are older than `before`: their sequences,
+    /// oldest first, at most [`centrala_store::PLACES`].
+    fn places(&self, _of: Conversation, _before: Option<u64>, _limit: u32, answer: Read<Vec<u64>>) {
+        answer(Ok(Vec::new()));
     }
 
-    fn hold_secret(&mut self, token: Token, hash: String) {
-        self.secrets.insert(token, hash);
+    /// The messages at some of these places, in that order, without those that are gone since.
+    fn messages(&self, _of: Conversation, _at: Vec<u64>, answer: Read<Vec<KeptMessage>>) {
+        answer(Ok(Vec::new()));
     }
 
-    fn drop_secret(&mut self, token: Token) {
-        self.secrets.remove(&token);
+    /// The message of a sequence.
+    fn message(&self, _sequence: u64, answer: Read<Option<KeptMessage>>) {
+        answer(Ok(None));
     }
 
-    fn password(&self, user: u32, answer: Read<Option<String>>) {
-        answer(Ok(self.passwords.get(&user).cloned()));
+    /// How many messages these conversations of a user have, and its direct ones.
+    fn counts(&self, _user: u32, _chats: Vec<Chat>, answer: Read<Vec<Count>>) {
+        answer(Ok(Vec::new()));
     }
+
+    /// Tells the operator what has changed: that it cannot write, that it can again, what is
+    /// damaged.
+    fn report(&mut self) {}
 }
 
 /// Keeps everything in a directory.
@@ -200,6 +192,34 @@ impl Keep for Durable {
 
     fn mail_page(&self, user: u32, after: (u8, u64), limit: u32, answer: Read<MailPage>) {
         self.reader.mail_page(user, Some(after), limit, answer);
+    }
+
+    fn hold_image(&mut self, image: Image) {
+        self.store.hold_image(image);
+    }
+
+    fn drop_image(&mut self) -> bool {
+        self.store.drop_image()
+    }
+
+    fn image(&self, sequence: u64, answer: Read<Option<Image>>) {
+        self.reader.image(sequence, answer);
+    }
+
+    fn places(&self, of: Conversation, before: Option<u64>, limit: u32, answer: Read<Vec<u64>>) {
+        self.reader.places(of, before, limit, answer);
+    }
+
+    fn messages(&self, of: Conversation, at: Vec<u64>, answer: Read<Vec<KeptMessage>>) {
+        self.reader.messages(of, at, answer);
+    }
+
+    fn message(&self, sequence: u64, answer: Read<Option<KeptMessage>>) {
+        self.reader.message(sequence, answer);
+    }
+
+    fn counts(&self, user: u32, chats: Vec<Chat>, answer: Read<Vec<Count>>) {
+        self.reader.counts(user, chats, answer);
     }
 
     fn report(&mut self) {

@@ -132,7 +132,7 @@ impl Op {
         }
     }
 
-    /// Whether it is of users, groups or memberships.
+    /// Whether it is of users, groups, memberships or private chats.
     pub(crate) fn is_of_directory(&self) -> bool {
         matches!(
             self,
@@ -142,6 +142,7 @@ impl Op {
                 | Op::NoGroup { .. }
                 | Op::Member { .. }
                 | Op::NoMember { .. }
+                | Op::Chat { .. }
         )
     }
 }

@@ -580,10 +580,10 @@ pub fn script(seed: u64, acts: usize) -> Vec<Act> {
                 0..30 => {
                     sequence += 1;
                     message.sequence = sequence;
-                    if let Some((group, with)) = chat.filter(|_| length % 3 == 0) {
+                    if let Some((group, with)) = chat.filter(|_| length.is_multiple_of(3)) {
                         let owner = model.groups[&group].1;
                         (message.user, message.from) =
-                            if length % 2 == 0 { (owner, with) } else { (with, owner) };
+                            if length.is_multiple_of(2) { (owner, with) } else { (with, owner) };
                         message.about = group;
                     }
                     next.push(Act::Posted(message.clone()));
