@@ -27,6 +27,7 @@ mod event;
 mod hall;
 pub mod images;
 mod inbox;
+pub mod index;
 pub mod links;
 mod origin;
 mod outlet;
