@@ -13,7 +13,10 @@ use std::time::{Duration, Instant};
 
 fn centrala(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_centrala"));
-    command.args(args).env_remove("CENTRALA_URL").env_remove("CENTRALA_PASSWORD");
+    command.args(args);
+    for name in ["CENTRALA_URL", "CENTRALA_PASSWORD", "USER"] {
+        command.env_remove(name);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

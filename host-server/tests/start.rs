@@ -66,7 +66,12 @@ fn the_defaults_are_what_the_built_in_configuration_says() {
     // Nothing of whoever runs this.
     let output = command.arg("check").env("XDG_STATE_HOME", state.path()).output().unwrap();
     let page = String::from_utf8(output.stdout).unwrap();
-    assert!(page.contains("direct: 127.0.0.1:4810\ntopics: key 12345, mode 0600"), "{page}");
+    assert!(
+        page.contains(
+            "direct: 127.0.0.1:4810\nnative: 127.0.0.1:4811\ntopics: key 12345, mode 0600"
+        ),
+        "{page}"
+    );
     let lanes = "lanes: key 6661, mode 0600, 32 users, 16 groups, names in ";
     assert!(page.contains(&format!("\nqueues: key 99999, mode 0600\n{lanes}")), "{page}");
 }

@@ -78,8 +78,9 @@ pub fn run<T>(
 }
 
 /// Nobody is at these.
-const NOWHERE: [(Dialect, &str); 4] = [
+const NOWHERE: [(Dialect, &str); 5] = [
     (Dialect::Direct, "direct://anna@127.0.0.1:1"),
+    (Dialect::Native, "native://anna@127.0.0.1:1"),
     (Dialect::Queues, "queues://anna:x@2147483646"),
     (Dialect::Lanes, "lanes://anna:x@2147483646"),
     (Dialect::Topics, "topics://anna@2147483646"),
