@@ -187,7 +187,8 @@ fn a_disk_that_may_not_be_written_is_named() {
     let (mut store, _) = Store::open(&disk.store(), &options()).unwrap();
     users(&mut store, &["anna"]);
     drop(store);
-    disk.mount(&["-o", "remount,ro"]).unwrap();
+    // A child of another test may have its files open for a moment, between fork and exec.
+    until("it is mounted anew", || disk.mount(&["-o", "remount,ro"]).is_ok());
     let error = Store::open(&disk.store(), &options()).unwrap_err();
     let Error::Io { file, error, .. } = &error else { panic!("{error}") };
     assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
