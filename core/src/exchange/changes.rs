@@ -1,6 +1,6 @@
 //! Changes of the directory: by the host, by a client's request, and by what a store brings back.
 
-use super::{Exchange, Refused, Token};
+use super::{Exchange, FIRST_SEQUENCE, Refused, Token};
 use crate::event::Limit;
 use crate::host::{Io, Record, Store};
 use crate::name::Name;
@@ -179,6 +179,8 @@ impl Exchange<'_> {
             Record::Mail(mail) => self.put_mail(&mail).map(|_| ()),
             Record::Posted(posted) => {
                 self.sequence = self.sequence.max(posted.sequence);
+                // Each message took at most one id of its sender's: none is given a second time.
+                self.directory.begin_ids(posted.sequence.saturating_sub(FIRST_SEQUENCE) as u32);
                 Ok(())
             }
             Record::NoUser { .. }
