@@ -63,6 +63,8 @@ pub enum Outcome {
     Malformed,
     /// Not a name ([`crate::name::Name`]).
     BadName,
+    /// A version of the dialect that this exchange does not speak.
+    Version,
     /// Wrong password, or somebody else's name.
     NotAllowed,
     /// Nobody is logged in on the link.
@@ -109,6 +111,10 @@ pub enum Kind {
     Leave,
     /// [`crate::request::Request::List`].
     List,
+    /// [`crate::request::Request::ShutDown`].
+    ShutDown,
+    /// [`crate::request::Request::Ping`].
+    Ping,
     /// [`crate::request::Request::NewChat`].
     NewChat,
     /// [`crate::request::Request::Enter`].
@@ -129,6 +135,9 @@ pub enum Kind {
 pub struct Message<'a> {
     /// The id that a receipt repeats.
     pub id: u32,
+    /// Of mail: which one of its session's it is, from 1, for its transport or its client to
+    /// confirm. 0: it is not mail, or goes to many.
+    pub mark: u32,
     /// Which message of the exchange it is ([`crate::exchange::message_id`]).
     pub sequence: u64,
     /// The sender.
@@ -163,6 +172,8 @@ pub struct Answer<'a> {
     pub kind: Kind,
     /// How it went.
     pub outcome: Outcome,
+    /// How much the limit is, if it was reached; 0 where the exchange does not know.
+    pub size: u32,
     /// Who or what it was about: the recipient of a message, or its group.
     pub about: Party<'a>,
     /// Whether `about` is a group.

@@ -119,6 +119,11 @@ pub enum Request<'a> {
         /// The id it carried to the recipient.
         id: u32,
     },
+    /// The sender has all mail that it was sent, up to this mark ([`crate::event::Message::mark`]).
+    Taken {
+        /// From 1.
+        mark: u32,
+    },
     /// A new group, owned by the sender.
     CreateGroup {
         /// Its name.
@@ -140,6 +145,11 @@ pub enum Request<'a> {
     },
     /// A list, sent frame by frame as there is room.
     List(List),
+    /// The list of a group's members.
+    Members {
+        /// The group.
+        group: Target<'a>,
+    },
     /// A new private chat with the owner of a group, in which the sender then is.
     NewChat {
         /// Group number.
@@ -187,4 +197,6 @@ pub enum Request<'a> {
     },
     /// End the server, as SIGTERM does.
     ShutDown,
+    /// Nothing but an answer.
+    Ping,
 }

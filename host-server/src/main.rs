@@ -125,6 +125,9 @@ fn check(arguments: &Arguments, config: &Config) -> ExitCode {
     if let Some(direct) = &config.direct {
         page += &format!("direct: {}\n", direct.listen);
     }
+    if let Some(native) = &config.native {
+        page += &format!("native: {}\n", native.listen);
+    }
     if let Some(topics) = &config.topics {
         page += &format!(
             "topics: key {}, mode {:04o}, {} clients, {} topics\n",

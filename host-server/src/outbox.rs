@@ -248,8 +248,12 @@ pub struct MailAsked {
 }
 
 /// By how much the exchange may count a message larger than its frame is: a dialect's room for the
-/// longest names, of which `lanes` may write two.
-const COUNTED_LARGER: u32 = 2 * (NAME_LENGTH as u32 + 2);
+/// longest names, of which `lanes` may write two, and `native`'s for the largest numbers too.
+const COUNTED_LARGER: u32 = {
+    let lanes = 2 * (NAME_LENGTH as u32 + 2);
+    let native = centrala_core::dialect::native::OVERHEAD as u32;
+    if lanes > native { lanes } else { native }
+};
 
 /// The exchange counts a row of a list as so much at least.
 const ROW: u32 = 64;
@@ -271,8 +275,8 @@ pub struct Out {
     pub asks: Vec<Question>,
     /// Milliseconds since the server started.
     pub now: u64,
-    /// The endpoint whose bytes the exchange was given.
-    pub via: Option<u32>,
+    /// Whether clients of `native` may end the server.
+    pub shutdown: bool,
     /// A client asked to end the server, and it may.
     pub shut_down: bool,
     /// What happened.
@@ -291,7 +295,7 @@ impl Out {
             queues,
             asks: Vec::new(),
             now: 0,
-            via: None,
+            shutdown: false,
             shut_down: false,
             counters: Counters::default(),
             not_kept: Throttle::default(),
@@ -446,14 +450,23 @@ impl Outbox for Out {
         self.push(link, What::Close);
     }
 
-    fn shut_down(&mut self) {
-        let endpoint = self.via.and_then(|at| self.queues.endpoints.get(at as usize));
-        if endpoint.is_some_and(|endpoint| endpoint.shutdown) {
-            self.shut_down = true;
-        } else {
+    fn may_shut_down(&mut self, link: Link) -> bool {
+        let may = match self.seats.get(link).map(|seat| seat.port) {
+            Some(Port::Endpoint(at)) => {
+                self.queues.endpoints.get(at as usize).is_some_and(|endpoint| endpoint.shutdown)
+            }
+            Some(Port::Tcp(_)) => self.shutdown,
+            _ => false,
+        };
+        if !may {
             self.counters.shutdowns_denied += 1;
             tracing::warn!("a client asked to end the server, which the configuration refuses");
         }
+        may
+    }
+
+    fn shut_down(&mut self) {
+        self.shut_down = true;
     }
 
     fn note(&mut self, note: Note) {

@@ -3,6 +3,7 @@
 //!
 //! The fuzz target `decode_frame` gives it its bytes.
 
+use centrala_core::dialect::native::{self, serial};
 use centrala_core::dialect::{Dialect, direct, lanes, queues, topics};
 use centrala_core::exchange::{Exchange, Link, Token};
 use centrala_core::host::{Ask, Count, Io, Outbox, Posted, Reply, Room, Volatile};
@@ -33,9 +34,13 @@ pub fn decode(bytes: &[u8]) {
     match dialect {
         Dialect::Direct => {
             direct(bytes);
-            let whole = given(|office| office.stream(bytes.chunks(bytes.len().max(1))));
-            let in_parts = given(|office| office.stream(bytes.chunks(1)));
+            let [whole, in_parts] = stream(dialect, bytes);
             assert_eq!(without_ids(whole), without_ids(in_parts), "the same bytes in parts");
+        }
+        Dialect::Native => {
+            native(bytes);
+            let [whole, in_parts] = stream(dialect, bytes);
+            assert_eq!(whole, in_parts, "the same bytes in parts");
         }
         Dialect::Topics => topics(bytes),
         Dialect::Queues => queues(bytes),
@@ -46,9 +51,58 @@ pub fn decode(bytes: &[u8]) {
             assert_eq!(whole, in_parts, "the same bytes in parts");
         }
     }
-    if !matches!(dialect, Dialect::Direct | Dialect::Rooms) {
+    if !matches!(dialect, Dialect::Direct | Dialect::Native | Dialect::Rooms) {
         given(|office| office.queue(dialect, bytes));
     }
+}
+
+/// What an exchange gives for a stream that comes at once, and for one that comes byte by byte.
+fn stream(dialect: Dialect, bytes: &[u8]) -> [Vec<(Link, Vec<u8>)>; 2] {
+    [bytes.len().max(1), 1].map(|size| given(|office| office.stream(dialect, bytes.chunks(size))))
+}
+
+fn native(bytes: &[u8]) {
+    let mut out = vec![0; bytes.len() + native::HEADER + 1];
+    if let Some((payload, used)) = native::look(bytes) {
+        // A number may be written longer than it need be: what is written is no longer.
+        if let Ok((id, request)) = native::Request::decode(payload) {
+            let len = request.encode(id, &mut out).expect("no longer than it was");
+            assert!(len <= used);
+            let (again, _) = native::look(&out[..len]).expect("what was written");
+            assert_eq!(native::Request::decode(again), Ok((id, request)));
+            assert_eq!(request.encode(id, &mut out[..len - 1]), None, "one byte too few");
+        }
+        if let Ok(event) = native::Event::decode(payload) {
+            let len = event.encode(&mut out).expect("no longer than it was");
+            assert!(len <= used);
+            let (again, _) = native::look(&out[..len]).expect("what was written");
+            assert_eq!(native::Event::decode(again), Ok(event));
+        }
+        let mut line = vec![0; serial::encoded_max(used)];
+        let len = serial::encode(&bytes[..used], &mut line);
+        let len = len.expect("it has room for any frame");
+        assert_eq!(received(&line[..len], used + 4).last(), Some(&bytes[..used].to_vec()));
+    }
+    // Of bytes that are noise a frame may be made only if its checksum holds.
+    for frame in received(bytes, 500) {
+        let mut line = vec![0; serial::encoded_max(frame.len())];
+        let len = serial::encode(&frame, &mut line).expect("it has room for any frame");
+        assert_eq!(received(&line[..len], 500), [frame]);
+    }
+}
+
+/// The frames that a receiver with so much room finds in the bytes of a serial line. An empty frame
+/// is none.
+fn received(bytes: &[u8], room: usize) -> Vec<Vec<u8>> {
+    let mut buffer = vec![0; room];
+    let mut receiver = serial::Receiver::new(&mut buffer);
+    let mut frames = Vec::new();
+    for byte in bytes {
+        if receiver.push(*byte) == serial::Arrived::Frame {
+            frames.push(receiver.frame().to_vec());
+        }
+    }
+    frames
 }
 
 fn direct(bytes: &[u8]) {
@@ -126,8 +180,8 @@ struct Office<'a> {
 }
 
 impl Office<'_> {
-    fn connect(&mut self) -> Link {
-        self.exchange.connect(Dialect::Direct, Room::of(4_096), 0).expect("a session")
+    fn connect(&mut self, dialect: Dialect) -> Link {
+        self.exchange.connect(dialect, Room::of(4_096), 0).expect("a session")
     }
 
     /// A connection of `rooms`, logged in and in a chat, that gets bytes in these parts. All that it
@@ -177,22 +231,27 @@ impl Office<'_> {
 
     /// Somebody to write to, and a group to write to.
     fn open(&mut self) {
-        let anna = self.connect();
+        let anna = self.connect(Dialect::Direct);
         self.receive(anna, b"\0\x18\0\x01\0\0\0\0anna\0\0\0\0\0\0\0\0\0\0\0\0");
         let group = self.exchange.create_group(b"all", 0, &mut Volatile).expect("a group");
         self.exchange.join(1, group, 2, &mut Volatile).expect("a member");
     }
 
     /// A connection that gets bytes in these parts.
-    fn stream<'b>(&mut self, parts: impl Iterator<Item = &'b [u8]>) {
+    fn stream<'b>(&mut self, dialect: Dialect, parts: impl Iterator<Item = &'b [u8]>) {
         self.open();
-        let link = self.connect();
+        let link = self.connect(dialect);
         let mut buffer = Vec::new();
         for part in parts {
             buffer.extend_from_slice(part);
-            match self.receive(link, &buffer) {
-                Some(used) => drop(buffer.drain(..used)),
-                None => return,
+            loop {
+                match self.receive(link, &buffer) {
+                    Some(used) => drop(buffer.drain(..used)),
+                    None => return,
+                }
+                let Some(token) = self.out.1.pop() else { break };
+                let mut io = Io { now: 0, time: 0, store: &mut Volatile, out: &mut self.out };
+                let _ = self.exchange.answer_question(token, Reply::Prepared(true), &mut io);
             }
         }
     }

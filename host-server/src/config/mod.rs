@@ -25,6 +25,8 @@
 //! | `accounts.registration`           | `"open"`, `"closed"`                       | `"open"`         |
 //! | `accounts.registrations_per_minute` | 1 to 60,000                              | 10               |
 //! | `direct.listen`                   | address and port                           | `127.0.0.1:4810` |
+//! | `native.listen`                   | address and port                           | `127.0.0.1:4811` |
+//! | `native.shutdown`                 | `"allow"`, `"deny"`                        | `"deny"`         |
 //! | `topics.key`                      | 1 to 2,147,483,647                         | 12345            |
 //! | `topics.mode`                     | octal, in quotes, without execution        | `"0600"`         |
 //! | `topics.clients`                  | 1 to `limits.clients`                      | 20               |
@@ -63,6 +65,8 @@ pub struct Config {
     pub accounts: Accounts,
     /// The dialect `direct`, if it runs.
     pub direct: Option<Direct>,
+    /// The dialect `native`, if it runs.
+    pub native: Option<Native>,
     /// The dialect `topics`, if it runs.
     pub topics: Option<Topics>,
     /// The dialect `queues`, if it runs.
@@ -204,6 +208,17 @@ pub struct Direct {
     pub listen: SocketAddr,
 }
 
+/// The dialect `native`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Native {
+    /// Where it listens. Port 0 takes one that is free.
+    #[serde(deserialize_with = "value::address")]
+    pub listen: SocketAddr,
+    /// Whether its clients may end the server.
+    pub shutdown: Shutdown,
+}
+
 /// The dialect `topics`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -287,6 +302,7 @@ impl Default for Config {
             limits: Limits::default(),
             accounts: Accounts::default(),
             direct: None,
+            native: None,
             topics: None,
             queues: None,
             lanes: None,
@@ -326,6 +342,14 @@ impl Default for Direct {
     }
 }
 
+impl Default for Native {
+    /// Whoever is on the machine can connect: they may not end the server.
+    fn default() -> Native {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 4811));
+        Native { listen, shutdown: Shutdown::Deny }
+    }
+}
+
 impl Default for Topics {
     fn default() -> Topics {
         Topics { key: 12345, mode: 0o600, clients: 20, topics: 20, shutdown: Shutdown::Allow }
@@ -360,6 +384,7 @@ impl Config {
     pub fn every_dialect() -> Config {
         Config {
             direct: Some(Direct::default()),
+            native: Some(Native::default()),
             topics: Some(Topics::default()),
             queues: Some(Queues::default()),
             lanes: Some(Lanes::default()),
@@ -385,9 +410,10 @@ impl Config {
         let mut config: Config =
             toml::from_str(text).map_err(|e| Error(value::one_line(&e, text, name)))?;
         let wrong = |what: String| Err(Error(format!("{name}: {what}")));
-        if config.direct.is_none() && config.keys().next().is_none() {
+        if config.direct.is_none() && config.native.is_none() && config.keys().next().is_none() {
             return wrong(
-                "no dialect has a section: [direct], [topics], [queues] or [lanes] is needed"
+                "no dialect has a section: [direct], [native], [topics], [queues] or [lanes] is \
+                 needed"
                     .into(),
             );
         }

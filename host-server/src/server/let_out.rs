@@ -184,10 +184,17 @@ impl Server<'_> {
                 self.out.seats.remove(link);
             }
             (Port::Lane(at, user), What::Close) => {
-                if let Some(lanes) = self.out.queues.lanes(at) {
-                    lanes.close(link, user);
-                }
                 self.out.seats.remove(link);
+                let endpoint = self.out.queues.endpoints.get_mut(at as usize);
+                if let Some((endpoint, lanes)) =
+                    endpoint.and_then(|endpoint| Some((endpoint.link, endpoint.lanes.as_mut()?)))
+                {
+                    lanes.close(link, user);
+                    if lanes.owes_answers() {
+                        // Nobody looks at its lane for them any more.
+                        self.look_later(endpoint, true);
+                    }
+                }
             }
             (Port::Client(_) | Port::Lane(..), What::Deliver(frame)) => {
                 self.send(batch, at, i, port, frame);

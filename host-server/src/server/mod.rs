@@ -180,7 +180,7 @@ impl Server<'_> {
         match event.source {
             Source::Wake => {}
             Source::Signal => self.signal(signals),
-            Source::Listener => self.accept(),
+            Source::Listener(at) => self.accept(at),
             Source::Connection(place, serial) => {
                 if self.tcp.find(place, serial).is_some() {
                     if event.readable {
@@ -212,13 +212,13 @@ impl Server<'_> {
         }
     }
 
-    fn accept(&mut self) {
-        let accepted = self.tcp.accept();
+    fn accept(&mut self, at: u32) {
+        let accepted = self.tcp.accept(at);
         self.out.counters.refused += std::mem::take(&mut self.tcp.refused);
         for place in accepted {
             let room = Room::of(ROOM);
             let Some(connection) = self.tcp.connections.get_mut(place as usize) else { continue };
-            match self.exchange.connect(Dialect::Direct, room, self.out.now) {
+            match self.exchange.connect(connection.dialect, room, self.out.now) {
                 Ok(link) => {
                     self.out.counters.accepted += 1;
                     connection.link = Some(link);
@@ -312,7 +312,6 @@ impl Server<'_> {
     /// Gives the exchange what arrived together at an endpoint.
     fn receive_batch(&mut self, at: usize, batch: &receiver::Batch) {
         let link = self.out.queues.endpoints[at].link;
-        self.out.via = Some(at as u32);
         self.out.counters.oversize += u64::from(batch.oversize);
         let mut messages = batch.messages().peekable();
         while let Some(message) = messages.next() {
@@ -323,7 +322,6 @@ impl Server<'_> {
             let _ = self.exchange.receive(link, message, lend!(self));
         }
         self.out.queues.sender = 0;
-        self.out.via = None;
     }
 
     /// Somebody removed a queue of the server's.

@@ -2,6 +2,7 @@
 
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -98,17 +99,11 @@ impl<'m> Server<'m> {
         };
         server.tick();
         if let Some(direct) = &config.direct {
-            let address = direct.listen;
-            let address = server.tcp.listen(address, &server.poll).map_err(|error| {
-                let what = match error.kind() {
-                    io::ErrorKind::AddrInUse => "is in use".into(),
-                    io::ErrorKind::AddrNotAvailable => "is no address of this machine".into(),
-                    io::ErrorKind::PermissionDenied => "is not allowed to this user".into(),
-                    _ => error.to_string(),
-                };
-                StartError(format!("direct.listen: {address} {what}"))
-            })?;
-            server.ready.push(format!("direct: {address}"));
+            server.listen(Dialect::Direct, direct.listen)?;
+        }
+        if let Some(native) = &config.native {
+            server.listen(Dialect::Native, native.listen)?;
+            server.out.shutdown = native.shutdown == Shutdown::Allow;
         }
         if let Some(topics) = &config.topics {
             let shutdown = topics.shutdown == Shutdown::Allow;
@@ -127,6 +122,21 @@ impl<'m> Server<'m> {
         }
         server.restore_sessions(&restored.sessions);
         Ok(server)
+    }
+
+    fn listen(&mut self, dialect: Dialect, address: SocketAddr) -> Result<(), StartError> {
+        let name = dialect.name();
+        let address = self.tcp.listen(dialect, address, &self.poll).map_err(|error| {
+            let what = match error.kind() {
+                io::ErrorKind::AddrInUse => "is in use".into(),
+                io::ErrorKind::AddrNotAvailable => "is no address of this machine".into(),
+                io::ErrorKind::PermissionDenied => "is not allowed to this user".into(),
+                _ => error.to_string(),
+            };
+            StartError(format!("{name}.listen: {address} {what}"))
+        })?;
+        self.ready.push(format!("{name}: {address}"));
+        Ok(())
     }
 
     /// Lets clients of a server that was killed go on, whose queues are still there. Whoever is

@@ -1,6 +1,7 @@
 //! A real server, and clients that are no more than the bytes of their dialects.
 #![allow(dead_code)] // Each test crate uses its part.
 
+pub mod native;
 pub mod sysv;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -109,9 +110,14 @@ impl Server {
         Topics::log_in(self, key(), name)
     }
 
-    /// Whether the log has it.
+    /// Whether the log has it. What was logged before an answer may come after it.
     pub fn logged(&self, what: &str) -> bool {
         self.log.lock().unwrap().contains(what)
+    }
+
+    /// Waits until the log has it.
+    pub fn until_logged(&self, what: &str) {
+        until(what, || self.logged(what).then_some(()));
     }
 
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
