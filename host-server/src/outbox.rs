@@ -1,10 +1,11 @@
 //! Where the exchange puts what it wants sent, until the batch is applied.
 //!
 //! The exchange's calls only note down what is to go where ([`Op`]), in the order they come; the
-//! loop lets it out afterwards ([`crate::server`]). Two calls must act at once, as they are answered:
+//! loop lets it out afterwards ([`crate::server`]), some of it only when a commit is over. Two calls must act at once, as they are answered:
 //! [`open`](centrala_core::host::Outbox::open) looks for a client's queue, and `take_back` takes
 //! messages out of the server's.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use centrala_core::exchange::{Link, Token};
@@ -43,10 +44,8 @@ pub struct Seat {
     pub queued_replies: u32,
     /// What of the room that the exchange was told of is left at least.
     pub left: Room,
-    /// The batch in which a promise on this link waits for the commit.
+    /// The time the batches were gone through in which a promise on this link was held back.
     pub held: u64,
-    /// The batch in which the link took no more.
-    pub refusing: u64,
     /// Noted down as having been given messages.
     pub touched: bool,
     /// When it is looked at next, if it has to be.
@@ -85,7 +84,6 @@ impl Seats {
             queued_replies: 0,
             left: room,
             held: 0,
-            refusing: 0,
             touched: false,
             due: None,
             backoff: 0,
@@ -143,6 +141,13 @@ pub struct Batch {
     /// In the order they came.
     pub ops: Vec<Op>,
     bytes: Vec<u8>,
+    /// The commits, by number, that its promises wait for: the first one to be over when it was
+    /// made, and the last.
+    pub commits: (u64, u64),
+    /// The commit that all of it waits for, as it could tell of a change of the directory.
+    pub hidden: u64,
+    /// One of its commits failed: its promises leave as they were refused.
+    pub refused: bool,
 }
 
 impl Batch {
@@ -159,12 +164,38 @@ impl Batch {
         Frame { at: at as u32, len: bytes.len() as u32 }
     }
 
+    /// Bytes that it holds.
+    pub fn size(&self) -> usize {
+        self.bytes.len() + self.ops.len() * size_of::<Op>()
+    }
+
     /// Forgets all, and most of the memory if it was much.
     pub fn clear(&mut self) {
         self.ops.clear();
-        self.ops.shrink_to(64 * 1024);
+        self.ops.shrink_to(16 * 1024);
         self.bytes.clear();
-        self.bytes.shrink_to(1024 * 1024);
+        self.bytes.shrink_to(256 * 1024);
+        (self.commits, self.hidden, self.refused) = ((0, 0), 0, false);
+    }
+
+    /// Takes out the messages for a link from a place on, oldest first, and what is behind them for
+    /// it that the store has. Returns the first mark among the latter.
+    pub fn withdraw(
+        &mut self,
+        link: Link,
+        from: usize,
+        each: &mut dyn FnMut(&[u8]),
+    ) -> Option<u32> {
+        let (mut mail, bytes) = (None, &self.bytes);
+        for op in self.ops.iter_mut().skip(from).filter(|op| op.link == link) {
+            match op.what {
+                What::Deliver(frame) => each(&bytes[Range::from(frame)]),
+                What::Mail(_, mark) => mail = mail.or(Some(mark)),
+                _ => continue,
+            }
+            op.what = What::Done;
+        }
+        mail
     }
 }
 
@@ -230,8 +261,10 @@ const ROW: u32 = 64;
 /// The outbox of the exchange.
 #[derive(Debug)]
 pub struct Out {
-    /// What is to be sent.
+    /// What is to be sent, since the loop looked last.
     pub batch: Batch,
+    /// What was to be sent before and waits, oldest first.
+    pub held: VecDeque<Batch>,
     /// Links.
     pub seats: Seats,
     /// Links that were given messages.
@@ -256,6 +289,7 @@ impl Out {
     pub fn new(queues: Queues) -> Out {
         Out {
             batch: Batch::default(),
+            held: VecDeque::new(),
             seats: Seats::default(),
             touched: Vec::new(),
             queues,
@@ -266,6 +300,13 @@ impl Out {
             counters: Counters::default(),
             not_kept: Throttle::default(),
         }
+    }
+
+    /// Takes back the messages that a link has not been given yet, oldest first, and what the store
+    /// has of it. Returns the first mark among the latter.
+    pub fn withdraw(&mut self, link: Link, each: &mut dyn FnMut(&[u8])) -> Option<u32> {
+        let batches = self.held.iter_mut().chain([&mut self.batch]);
+        batches.fold(None, |mail, batch| mail.or(batch.withdraw(link, 0, each)))
     }
 
     fn push(&mut self, link: Link, what: What) {
@@ -385,18 +426,7 @@ impl Outbox for Out {
             each(&frame);
         }
         // Then what was to follow. Mail is with the exchange all the same.
-        for i in 0..self.batch.ops.len() {
-            let op = self.batch.ops[i];
-            if op.link != link {
-                continue;
-            }
-            match op.what {
-                What::Deliver(frame) => each(self.batch.frame(frame)),
-                What::Mail(..) => {}
-                _ => continue,
-            }
-            self.batch.ops[i].what = What::Done;
-        }
+        self.withdraw(link, each);
     }
 
     fn gone(&mut self, link: Link) -> bool {

@@ -525,10 +525,10 @@ impl<'a> Exchange<'a> {
             Limit::Users => tables.users,
             Limit::Groups => tables.groups,
             Limit::Memberships => tables.memberships,
+            Limit::Chats => tables.chats,
             Limit::Messages => tables.messages,
             Limit::Entries => tables.entries,
             Limit::Questions => tables.questions,
-            Limit::Chats => self.chats.capacity(),
             Limit::Mailbox => self.limits.mailbox,
             Limit::MessageLength => self.limits.message_length as u32,
             Limit::Registrations => match self.limits.registration {

@@ -210,18 +210,18 @@ impl Exchange<'_> {
                 }
             },
             Sender::Own => {
-                let Session { user, dialect, .. } = *self.sessions.get(via).ok_or(Gone)?;
-                let outcome = match *request {
-                    Request::LogIn { .. } if dialect.traits().log_in_renews => None,
-                    Request::LogIn { user: again, .. } if user != 0 => {
+                let user = self.sessions.get(via).ok_or(Gone)?.user;
+                let answer = match *request {
+                    // Only another name would be another session.
+                    Request::LogIn { user: again, .. } if user != 0 && self.converses(via) => {
                         let same = self.directory.find_user(&again) == Some(user);
-                        Some(if same { Outcome::Done } else { Outcome::InUse })
+                        Some((Kind::LogIn, if same { Outcome::Done } else { Outcome::InUse }))
                     }
                     Request::LogIn { .. } => None,
-                    _ => (user == 0).then_some(Outcome::NotLoggedIn),
+                    _ => (user == 0).then_some((Kind::Frame, Outcome::NotLoggedIn)),
                 };
-                if let Some(outcome) = outcome {
-                    self.answer(via, tag, Kind::LogIn, outcome, io);
+                if let Some((kind, outcome)) = answer {
+                    self.answer(via, tag, kind, outcome, io);
                     return Ok(());
                 }
                 (via, user)

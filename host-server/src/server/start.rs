@@ -14,11 +14,12 @@ use centrala_core::host::Room;
 use centrala_store::{Restored, Session};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use super::commits::Commits;
 use super::lanes::NamesFile;
 use super::questions::Questions;
 use super::{Server, lend};
 use crate::config::{Config, Shutdown};
-use crate::outbox::{Batch, Out, Port};
+use crate::outbox::{Out, Port};
 use crate::poll::Poll;
 use crate::restore::restore;
 use crate::store::Keep;
@@ -71,6 +72,7 @@ impl<'m> Server<'m> {
         let poll = Rc::new(Poll::new()?);
         let mut exchange = Exchange::new(tables, config.exchange_limits());
         restore(&mut exchange, restored)?;
+        let commits = Commits::new(poll.waker());
         let mut server = Server {
             exchange,
             store,
@@ -80,8 +82,12 @@ impl<'m> Server<'m> {
             poll,
             started: Instant::now(),
             time: 0,
-            round: 0,
-            spare: Batch::default(),
+            commits,
+            // A new link's last time is 0.
+            round: 1,
+            gone_through: 0,
+            fresh: 0,
+            spares: Vec::new(),
             wet: Vec::new(),
             due: BinaryHeap::new(),
             leaving: VecDeque::new(),

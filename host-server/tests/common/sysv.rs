@@ -325,11 +325,11 @@ pub fn compile(source: &str, directory: &std::path::Path) -> PathBuf {
 }
 
 /// Runs the client of `lanes` in C, and gives what it says.
-pub fn run_lanes(office: &Office, what: &str, last: &str) -> String {
+pub fn run_lanes(office: &Office, what: &str, last: &[&str]) -> String {
     let directory = tempfile::tempdir().unwrap();
     let program = compile("lanes_client.c", directory.path());
-    let output =
-        Command::new(program).args([what, &office.lanes.to_string(), last]).output().unwrap();
+    let mut command = Command::new(program);
+    let output = command.args([what, &office.lanes.to_string()]).args(last).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let wrong = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}{wrong}");

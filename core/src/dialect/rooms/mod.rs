@@ -526,7 +526,7 @@ impl Codec for Wire {
             line.raw(if users { ",\"username\":" } else { ",\"name\":" });
             line.string(name);
             if users {
-                line.raw(if rows.online(number) {
+                line.raw(if rows.state().0 {
                     ",\"online\":true}"
                 } else {
                     ",\"online\":false}"
