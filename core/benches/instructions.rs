@@ -218,6 +218,8 @@ impl Bench {
             groups: places(groups),
             group_index: zeroes(groups),
             memberships: slots(2 * MEMBERS),
+            chats: &mut [],
+            chat_index: &mut [0],
             sessions: slots(SESSIONS),
             session_index: zeroes(SESSIONS.next_power_of_two()),
             messages: slots(messages),

@@ -1,6 +1,7 @@
 //! What the exchange tells a client, in the words of no dialect.
 
-use crate::request::Tag;
+use crate::host::{Count, Posted};
+use crate::request::{Chat, Tag};
 
 /// A user or a group as a dialect may name it: by number or by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +44,8 @@ pub enum Limit {
     Store,
     /// New users a minute in one dialect.
     Registrations,
+    /// The table of private chats.
+    Chats,
 }
 
 /// How a request went.
@@ -62,16 +65,24 @@ pub enum Outcome {
     BadName,
     /// Wrong password, or somebody else's name.
     NotAllowed,
+    /// Nobody is logged in on the link.
+    NotLoggedIn,
     /// Only members may send to that group.
     NotMember,
+    /// Only those who have entered a conversation may send to it or leave it.
+    NotEntered,
+    /// No such private chat, or the user is not one of its two.
+    NoSuchChat,
     /// No such user.
     NoSuchUser,
     /// No such group.
     NoSuchGroup,
     /// The user has a session in this dialect, or the address is bound.
     InUse,
-    /// A group of that name exists.
+    /// A group of that name, or that private chat, exists.
     Exists,
+    /// The group is the user's own: there is nobody else to talk to about it.
+    Own,
     /// No room.
     Full(Limit),
 }
@@ -98,6 +109,18 @@ pub enum Kind {
     Leave,
     /// [`crate::request::Request::List`].
     List,
+    /// [`crate::request::Request::NewChat`].
+    NewChat,
+    /// [`crate::request::Request::Enter`].
+    Enter,
+    /// [`crate::request::Request::Exit`].
+    Exit,
+    /// [`crate::request::Request::History`].
+    History,
+    /// [`crate::request::Request::Chats`].
+    Chats,
+    /// [`crate::request::Request::Image`].
+    Image,
 }
 
 /// A message on its way to a recipient.
@@ -106,12 +129,20 @@ pub enum Kind {
 pub struct Message<'a> {
     /// The id that a receipt repeats.
     pub id: u32,
+    /// Which message of the exchange it is ([`crate::exchange::message_id`]).
+    pub sequence: u64,
     /// The sender.
     pub from: Party<'a>,
     /// The recipient; nobody in a copy that goes to a whole group.
     pub to: Party<'a>,
     /// The group it was sent to.
     pub group: Option<Party<'a>>,
+    /// Of a direct message: the private chat that it belongs to.
+    pub private: Option<Chat>,
+    /// Whether it is an image, which the text only describes.
+    pub image: bool,
+    /// Whether the recipient has entered the conversation.
+    pub entered: bool,
     /// The text.
     pub text: &'a [u8],
     /// 1 (highest) to 5.
@@ -153,4 +184,65 @@ pub enum Event<'a> {
         /// The group.
         group: Party<'a>,
     },
+    /// A user entered or left a conversation that the recipient has entered.
+    Presence {
+        /// The conversation.
+        chat: Chat,
+        /// Who.
+        user: Party<'a>,
+        /// Whether it is there now.
+        entered: bool,
+    },
+    /// A part of a history.
+    History(Page<'a, Said<'a>>),
+    /// A part of the counts of a user's conversations.
+    Chats(Page<'a, Count>),
+    /// An image is there for the one who asked; the host has its bytes.
+    Image {
+        /// From the request.
+        tag: Tag,
+        /// The image's message.
+        message: Posted<'a>,
+    },
+}
+
+/// A part of an answer of many rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Page<'a, T> {
+    /// Before the first row.
+    Begin {
+        /// From the request.
+        tag: Tag,
+        /// How many rows follow.
+        total: u32,
+    },
+    /// A row.
+    Row {
+        /// From the request.
+        tag: Tag,
+        /// From 0.
+        index: u32,
+        /// The row.
+        row: &'a T,
+    },
+    /// Behind the last row.
+    End {
+        /// From the request.
+        tag: Tag,
+        /// How many rows there were.
+        total: u32,
+    },
+}
+
+/// A message of a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Said<'a> {
+    /// The conversation, as the one who asked names it.
+    pub chat: Chat,
+    /// The sender; nobody if it is gone.
+    pub from: Party<'a>,
+    /// The message.
+    pub message: Posted<'a>,
 }

@@ -4,6 +4,7 @@
 use crate::dialect::Dialect;
 use crate::event::Limit;
 use crate::exchange::{Link, Token};
+use crate::request::Chat;
 
 /// What the host lends for one call.
 pub struct Io<'h> {
@@ -73,6 +74,13 @@ pub trait Outbox {
     /// An answer that promises nothing.
     fn reply(&mut self, to: Link, frame: &[u8]);
 
+    /// A part of an answer that is too long for one frame, and whether it is the last one. Other
+    /// frames for the link may come between the parts. They are frames of their own unless the
+    /// dialect says that they are to be put together ([`crate::dialect::rooms`]).
+    fn part(&mut self, to: Link, frame: &[u8], _last: bool) {
+        self.reply(to, frame);
+    }
+
     /// An answer that promises something: `granted` may leave once all that was written to the
     /// store so far is durable and all messages before it are taken; `refused` leaves instead if
     /// that fails.
@@ -95,6 +103,12 @@ pub trait Outbox {
 
     /// Whether the host knows now that the client behind a link is gone.
     fn gone(&mut self, link: Link) -> bool;
+
+    /// The client behind a link is one more client of the session of `into`, in a dialect whose
+    /// users may have several (`rooms`): what comes from it is given with `into` from now on, and
+    /// what is for `into` goes to it too. What was given for the link itself goes to it alone and
+    /// before that. The link is over, and is not to be disconnected.
+    fn merge(&mut self, _link: Link, _into: Link) {}
 
     /// The link is over: what was given for it may still leave, nothing more is read.
     fn close(&mut self, link: Link);
@@ -127,6 +141,33 @@ pub enum Ask<'a> {
         after: (u8, u64),
         /// At most so many.
         limit: u32,
+    },
+    /// Messages of a conversation, newest last. Answered with
+    /// [`history_page`](crate::exchange::Exchange::history_page), in as many parts as the host
+    /// likes.
+    History {
+        /// Who asks, by number.
+        user: u32,
+        /// The conversation, as that user names it.
+        chat: Chat,
+        /// Only messages older than this one, by sequence.
+        before: Option<u64>,
+        /// At most so many, of the newest.
+        limit: u32,
+    },
+    /// How many messages each of a user's conversations has, and how many of them are new: those
+    /// that [`chats_of`](crate::exchange::Exchange::chats_of) gives, and one for each user with
+    /// whom there are direct messages. Answered with
+    /// [`chats_page`](crate::exchange::Exchange::chats_page), in as many parts as the host likes.
+    Chats {
+        /// Who asks, by number.
+        user: u32,
+    },
+    /// One message, by sequence. Answered with
+    /// [`history_page`](crate::exchange::Exchange::history_page): that message or none.
+    Message {
+        /// Of the message.
+        sequence: u64,
     },
     /// A user is about to be made with this password: make a secret of it and keep it by the
     /// question's token, until a [`Record::User`] brings that token or the link is gone.
@@ -231,7 +272,8 @@ pub enum Record<'a> {
         /// Which prepared secret is its password's ([`Ask::Prepare`]); none where it has none.
         secret: Option<Token>,
     },
-    /// The user is gone, with its memberships and mail. Mail that it sent loses its sender.
+    /// The user is gone, with its memberships, private chats (those about its groups too) and mail.
+    /// Mail that it sent loses its sender.
     NoUser {
         /// From 1.
         number: u32,
@@ -245,7 +287,7 @@ pub enum Record<'a> {
         /// User number of who created it; 0 is the host.
         owner: u32,
     },
-    /// The group is gone, with its memberships.
+    /// The group is gone, with its memberships and private chats.
     NoGroup {
         /// From 1.
         number: u32,
@@ -265,6 +307,23 @@ pub enum Record<'a> {
         user: u32,
         /// Group number.
         group: u32,
+    },
+    /// There is a private chat about a group, between its owner and this user.
+    Chat {
+        /// Group number.
+        group: u32,
+        /// User number.
+        user: u32,
+    },
+    /// A user has seen a conversation up to a message: those of others behind it are new to it.
+    /// Written at the next commit.
+    Seen {
+        /// User number.
+        user: u32,
+        /// The conversation, as that user names it; none: all its direct messages.
+        chat: Option<Chat>,
+        /// Of the newest message then.
+        sequence: u64,
     },
     /// Who is logged in at an address that may outlast the server (a SysV queue key, or a lane);
     /// written at the next commit, and to be restored with
@@ -303,12 +362,44 @@ pub struct Posted<'a> {
     pub to: u32,
     /// Group number; 0 for a direct message.
     pub group: u32,
+    /// Of a direct message: the group that it is about, whose private chat it belongs to; 0 for
+    /// none.
+    pub about: u32,
+    /// Whether it is an image, which the text only describes.
+    pub image: bool,
     /// 1 (highest) to 5.
     pub priority: u8,
     /// When the exchange took it, in Unix milliseconds.
     pub time: u64,
     /// The text.
     pub text: &'a [u8],
+}
+
+impl Posted<'_> {
+    /// A direct message of no words, from nobody.
+    pub const NONE: Posted<'static> = Posted {
+        sequence: 0,
+        from: 0,
+        to: 0,
+        group: 0,
+        about: 0,
+        image: false,
+        priority: 3,
+        time: 0,
+        text: &[],
+    };
+}
+
+/// How many messages a conversation has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Count {
+    /// The conversation, as the user who asks names it.
+    pub chat: Chat,
+    /// All of them.
+    pub all: u64,
+    /// Those from others behind the last one seen ([`Record::Seen`]).
+    pub new: u64,
 }
 
 /// A message kept for a user. The copies of a group message differ only in the user.
@@ -325,6 +416,10 @@ pub struct Mail<'a> {
     pub from: u32,
     /// Group number; 0 for a direct message.
     pub group: u32,
+    /// As [`Posted::about`].
+    pub about: u32,
+    /// As [`Posted::image`].
+    pub image: bool,
     /// 1 (highest) to 5.
     pub priority: u8,
     /// Whether a counted membership ends with it.
@@ -333,4 +428,21 @@ pub struct Mail<'a> {
     pub time: u64,
     /// The text.
     pub text: &'a [u8],
+}
+
+impl Mail<'_> {
+    /// A direct message of no words, from nobody to nobody.
+    pub const NONE: Mail<'static> = Mail {
+        user: 0,
+        sequence: 0,
+        id: 0,
+        from: 0,
+        group: 0,
+        about: 0,
+        image: false,
+        priority: 3,
+        last: false,
+        time: 0,
+        text: &[],
+    };
 }

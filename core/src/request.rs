@@ -19,6 +19,23 @@ pub enum Target<'a> {
     GroupName(&'a [u8]),
 }
 
+/// A conversation, as one of its users names it. In `rooms` it is a pair (`anons_id`, `chat_id`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Chat {
+    /// All that is said in the group of that number: (group, 0).
+    Group(u32),
+    /// Between the owner of a group and this user, about the group: (group, user).
+    Private {
+        /// Group number.
+        group: u32,
+        /// User number; not the owner.
+        user: u32,
+    },
+    /// Direct messages with the user of that number: (0, user).
+    Direct(u32),
+}
+
 /// Whom the bytes say they are from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -29,6 +46,8 @@ pub enum Sender<'a> {
     Same(Target<'a>),
     /// The session of the user of that number in the link's dialect.
     User(u32),
+    /// Whoever is bound to the link.
+    Own,
     /// A new session, to be answered at this address (a SysV queue key).
     New(i64),
 }
@@ -45,6 +64,8 @@ pub enum List {
     MyGroups,
     /// The members of a group.
     Members(u32),
+    /// All users.
+    Users,
 }
 
 /// One request.
@@ -119,6 +140,51 @@ pub enum Request<'a> {
     },
     /// A list, sent frame by frame as there is room.
     List(List),
+    /// A new private chat with the owner of a group, in which the sender then is.
+    NewChat {
+        /// Group number.
+        group: u32,
+    },
+    /// Enter a conversation: become a member of a group, and be told of its messages as one who is
+    /// there.
+    Enter(Chat),
+    /// Leave a conversation, having seen all of it. A membership stays.
+    Exit(Chat),
+    /// A message to a conversation that the sender has entered.
+    Say {
+        /// The conversation.
+        chat: Chat,
+        /// The text, of any bytes.
+        text: &'a [u8],
+    },
+    /// An image to a conversation that the sender has entered. The host has its bytes, and knows
+    /// which image the [`Posted`](crate::host::Posted) record is that follows.
+    SayImage {
+        /// The conversation.
+        chat: Chat,
+        /// The file's name.
+        name: &'a [u8],
+        /// The media type.
+        kind: &'a [u8],
+        /// In bytes.
+        size: u32,
+    },
+    /// Messages of a conversation.
+    History {
+        /// The conversation.
+        chat: Chat,
+        /// Only messages older than that of this id ([`crate::exchange::message_id`]).
+        before: Option<u64>,
+        /// At most so many, of the newest.
+        limit: u32,
+    },
+    /// How many messages there are in each of the sender's conversations.
+    Chats,
+    /// The bytes of an image, by the id of its message ([`crate::exchange::message_id`]).
+    Image {
+        /// From 1.
+        id: u64,
+    },
     /// End the server, as SIGTERM does.
     ShutDown,
 }

@@ -2,6 +2,7 @@
 
 /// Declares a type that holds every table of an exchange, with its sizes, and lends them.
 ///
+/// `chats` may be left out where no dialect has private chats.
 /// `EMPTY` is all zero bits: a static of the type lies in `.bss`. `BYTES` is what it takes.
 ///
 /// ```
@@ -36,7 +37,8 @@ macro_rules! storage {
             messages: $messages:expr,
             message_length: $message_length:expr,
             entries: $entries:expr,
-            questions: $questions:expr $(,)?
+            questions: $questions:expr
+            $(, chats: $chats:expr)? $(,)?
         }
     ) => {
         $(#[$doc])*
@@ -47,6 +49,8 @@ macro_rules! storage {
             groups: [$crate::exchange::Group; $groups],
             group_index: [u32; ($groups as usize).next_power_of_two()],
             memberships: [$crate::table::Slot<$crate::exchange::Membership>; $memberships],
+            chats: [$crate::table::Slot<$crate::exchange::PrivateChat>; 0 $(+ $chats)?],
+            chat_index: [u32; (0usize $(+ $chats)?).next_power_of_two()],
             sessions: [$crate::table::Slot<$crate::exchange::Session>; $sessions],
             session_index: [u32; ($sessions as usize).next_power_of_two()],
             messages: [$crate::table::Slot<$crate::exchange::Message>; $messages],
@@ -77,6 +81,8 @@ macro_rules! storage {
                     groups: [Empty::EMPTY; $groups],
                     group_index: [0; ($groups as usize).next_power_of_two()],
                     memberships: [Slot::EMPTY; $memberships],
+                    chats: [Slot::EMPTY; 0 $(+ $chats)?],
+                    chat_index: [0; (0usize $(+ $chats)?).next_power_of_two()],
                     sessions: [Slot::EMPTY; $sessions],
                     session_index: [0; ($sessions as usize).next_power_of_two()],
                     messages: [Slot::EMPTY; $messages],
@@ -98,6 +104,8 @@ macro_rules! storage {
                     groups: &mut self.groups,
                     group_index: &mut self.group_index,
                     memberships: &mut self.memberships,
+                    chats: &mut self.chats,
+                    chat_index: &mut self.chat_index,
                     sessions: &mut self.sessions,
                     session_index: &mut self.session_index,
                     messages: &mut self.messages,

@@ -10,6 +10,7 @@ use std::ops::Range;
 use centrala_core::exchange::{Link, Token};
 use centrala_core::host::{Ask, Note, Outbox, Room};
 use centrala_core::name::NAME_LENGTH;
+use centrala_core::request::Chat;
 
 use crate::counters::Counters;
 use crate::notes::Throttle;
@@ -194,6 +195,12 @@ pub enum Question {
     },
     /// What comes next of a user's mail?
     Mail(MailAsked),
+    /// [`Ask::History`].
+    History { token: Token, user: u32, chat: Chat, before: Option<u64>, limit: u32 },
+    /// [`Ask::Chats`].
+    Chats { token: Token, user: u32 },
+    /// [`Ask::Message`].
+    Message { token: Token, sequence: u64 },
 }
 
 /// A question for a page of mail.
@@ -341,6 +348,11 @@ impl Outbox for Out {
             Ask::Mail { user, after, limit } => {
                 Question::Mail(MailAsked { token, user, after, limit })
             }
+            Ask::History { user, chat, before, limit } => {
+                Question::History { token, user, chat, before, limit }
+            }
+            Ask::Chats { user } => Question::Chats { token, user },
+            Ask::Message { sequence } => Question::Message { token, sequence },
         });
     }
 

@@ -131,9 +131,10 @@ fn commits(server: &Server, nth: usize) -> u64 {
 fn write_message(store: &mut centrala_store::Store, sequence: u64, from: u32, to: u32) {
     let (group, priority, time, last) = (0, 3, 1_700_000_000_000, false);
     let text = &[b'x'; TEXT];
-    let posted = Posted { sequence, from, to, group, priority, time, text };
+    let posted = Posted { sequence, from, to, group, priority, time, text, ..Posted::NONE };
     store.write(Record::Posted(posted)).unwrap();
-    let mail = Mail { user: to, sequence, id: 1, from, group, priority, last, time, text };
+    let mail =
+        Mail { user: to, sequence, id: 1, from, group, priority, last, time, text, ..Mail::NONE };
     store.write(Record::Mail(mail)).unwrap();
 }
 

@@ -53,10 +53,10 @@ fn main() {
 fn write(store: &mut Store, n: u64) {
     let (sequence, from, to) = (FIRST + n, (1 + n % 7) as u32, (1 + n * 31 % USERS) as u32);
     let (group, priority, time, text) = (0, 3, 1_700_000_000_000 + n, &TEXT);
-    let posted = Posted { sequence, from, to, group, priority, time, text };
+    let posted = Posted { sequence, from, to, group, priority, time, text, ..Posted::NONE };
     store.write(Record::Posted(posted)).unwrap();
     let (user, id, last) = (to, n as u32, false);
-    let mail = Mail { user, sequence, id, from, group, priority, last, time, text };
+    let mail = Mail { user, sequence, id, from, group, priority, last, time, text, ..Mail::NONE };
     store.write(Record::Mail(mail)).unwrap();
 }
 

@@ -162,7 +162,7 @@ impl Batch {
     }
 
     pub(crate) fn log(&mut self, posted: &Posted<'_>) {
-        let Posted { sequence, from, to, group, priority, time, text } = *posted;
+        let Posted { sequence, from, to, group, priority, time, text, .. } = *posted;
         let text = self.copy(text);
         // They come in rising order; one that does not is only not found by its mail.
         if self.logged.last().is_none_or(|(newest, _)| *newest < sequence) {
@@ -173,7 +173,7 @@ impl Batch {
 
     /// A mail whose message is in this batch, and is the same, shares its text.
     pub(crate) fn mail(&mut self, mail: &Mail<'_>) {
-        let Mail { user, sequence, id, from, group, priority, last, time, text } = *mail;
+        let Mail { user, sequence, id, from, group, priority, last, time, text, .. } = *mail;
         let logged = self.logged.binary_search_by_key(&sequence, |(logged, _)| *logged).ok();
         let logged = logged.and_then(|place| match self.ops[self.logged[place].1 as usize] {
             Op::Log(row)
@@ -222,12 +222,12 @@ mod tests {
     use super::*;
 
     fn posted(sequence: u64, text: &[u8]) -> Posted<'_> {
-        Posted { sequence, from: 1, to: 2, group: 0, priority: 3, time: 9, text }
+        Posted { sequence, from: 1, to: 2, time: 9, text, ..Posted::NONE }
     }
 
     fn mail(sequence: u64, text: &[u8]) -> Mail<'_> {
         let (id, last, time) = (5, false, 9);
-        Mail { user: 2, sequence, id, from: 1, group: 0, priority: 3, last, time, text }
+        Mail { user: 2, sequence, id, from: 1, last, time, text, ..Mail::NONE }
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl KeptMail {
     /// As core's record of it.
     pub fn record(&self) -> Mail<'_> {
         let KeptMail { user, sequence, id, from, group, priority, last, time, ref text } = *self;
-        Mail { user, sequence, id, from, group, priority, last, time, text }
+        Mail { user, sequence, id, from, group, about: 0, image: false, priority, last, time, text }
     }
 }
 
@@ -76,7 +76,7 @@ impl KeptMessage {
     /// As core's record of it. The sender is 0 if it is gone.
     pub fn record(&self) -> Posted<'_> {
         let KeptMessage { sequence, from, to, group, priority, time, ref text } = *self;
-        Posted { sequence, from, to, group, priority, time, text }
+        Posted { sequence, from, to, group, about: 0, image: false, priority, time, text }
     }
 }
 

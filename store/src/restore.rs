@@ -117,15 +117,8 @@ impl Restored {
         let members = self.memberships.iter();
         let members =
             members.map(|&Membership { user, group, left }| Record::Member { user, group, left });
-        let newest = (self.newest != 0).then_some(Record::Posted(Posted {
-            sequence: self.newest,
-            from: 0,
-            to: 0,
-            group: 0,
-            priority: 3,
-            time: 0,
-            text: &[],
-        }));
+        let newest = (self.newest != 0)
+            .then_some(Record::Posted(Posted { sequence: self.newest, ..Posted::NONE }));
         users.chain(groups).chain(members).chain(newest)
     }
 }

@@ -355,6 +355,8 @@ impl host::Store for Store {
                 self.count(mail.user, 1);
                 Ok(())
             }
+            Record::Chat { .. } => Err(NoRoom),
+            Record::Seen { .. } => Ok(()),
             Record::Session { dialect, address, user } => {
                 self.note_session(dialect as u8, address, user)
             }

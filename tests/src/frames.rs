@@ -5,8 +5,9 @@
 
 use centrala_core::dialect::{Dialect, direct, lanes, queues, topics};
 use centrala_core::exchange::{Exchange, Link, Token};
-use centrala_core::host::{Ask, Io, Outbox, Reply, Room, Volatile};
+use centrala_core::host::{Ask, Count, Io, Outbox, Posted, Reply, Room, Volatile};
 use centrala_core::limits::Limits;
+use centrala_core::request::Chat;
 
 centrala_core::storage! {
     struct Memory {
@@ -18,6 +19,7 @@ centrala_core::storage! {
         message_length: 400,
         entries: 16,
         questions: 2,
+        chats: 4,
     }
 }
 
@@ -38,8 +40,13 @@ pub fn decode(bytes: &[u8]) {
         Dialect::Topics => topics(bytes),
         Dialect::Queues => queues(bytes),
         Dialect::Lanes => lanes(bytes),
+        Dialect::Rooms => {
+            let whole = given(|office| office.rooms(bytes.chunks(bytes.len().max(1))));
+            let in_parts = given(|office| office.rooms(bytes.chunks(1)));
+            assert_eq!(whole, in_parts, "the same bytes in parts");
+        }
     }
-    if dialect != Dialect::Direct {
+    if !matches!(dialect, Dialect::Direct | Dialect::Rooms) {
         given(|office| office.queue(dialect, bytes));
     }
 }
@@ -123,6 +130,44 @@ impl Office<'_> {
         self.exchange.connect(Dialect::Direct, Room::of(4_096), 0).expect("a session")
     }
 
+    /// A connection of `rooms`, logged in and in a chat, that gets bytes in these parts. All that it
+    /// is sent is whole events.
+    fn rooms<'b>(&mut self, parts: impl Iterator<Item = &'b [u8]>) {
+        self.open();
+        let link = self.exchange.connect(Dialect::Rooms, Room::of(1 << 20), 0).expect("a session");
+        self.receive(link, b"\x92\xacauth-request\xa3ola");
+        self.receive(link, b"\x92\xaccreate-anons\xa4flat");
+        self.receive(link, b"\x93\xa9join-chat\x01\x00");
+        let mut buffer = Vec::new();
+        for part in parts {
+            buffer.extend_from_slice(part);
+            while let Some(used) = self.receive(link, &buffer) {
+                buffer.drain(..used);
+                if !self.answer_reads() {
+                    break;
+                }
+            }
+        }
+        self.out.check_events(link);
+    }
+
+    /// Answers a question with two messages and two counts; whether there was one.
+    fn answer_reads(&mut self) -> bool {
+        let Some(token) = self.out.1.pop() else { return false };
+        let text = b"\"\xff\0\\";
+        let said = Posted { sequence: (1 << 62) + 3, from: 1, group: 1, text, ..Posted::NONE };
+        let image = Posted { image: true, text: b"[image: a, b.png, image/png, 9]", ..said };
+        let count = Count { chat: Chat::Private { group: 1, user: 2 }, all: u64::MAX, new: 1 };
+        let mut io = Io { now: 0, time: 0, store: &mut Volatile, out: &mut self.out };
+        let (exchange, mut half) = (&mut self.exchange, [said, image].into_iter());
+        // Whatever it was: the other answer is to a question that is not open any more.
+        exchange.history_page(token, 2, half.by_ref().take(1), false, &mut io);
+        exchange.history_page(token, 2, half, true, &mut io);
+        exchange.chats_page(token, 2, [count; 2], true, &mut io);
+        let _ = exchange.answer_question(token, Reply::Verified(true), &mut io);
+        true
+    }
+
     fn receive(&mut self, link: Link, bytes: &[u8]) -> Option<usize> {
         let mut io = Io { now: 0, time: 0, store: &mut Volatile, out: &mut self.out };
         let used = self.exchange.receive(link, bytes, &mut io).ok()?;
@@ -172,11 +217,24 @@ impl Office<'_> {
     }
 }
 
-/// Frames by link, and open questions.
+/// Frames by link, and open questions; then what has come of an answer in parts.
 #[derive(Default)]
-struct Given(Vec<(Link, Vec<u8>)>, Vec<Token>);
+struct Given(Vec<(Link, Vec<u8>)>, Vec<Token>, Vec<u8>);
 
 impl Given {
+    /// Whether all frames of a link are whole lines, each a JSON array that begins with a name.
+    fn check_events(&self, link: Link) {
+        assert!(self.2.is_empty(), "an answer that does not end");
+        for (_, frame) in self.0.iter().filter(|(to, _)| *to == link) {
+            let event: serde_json::Value = serde_json::from_slice(frame).expect("JSON");
+            assert!(event[0].is_string() && frame.ends_with(b"]\n"), "{event}");
+            assert_eq!(frame.iter().filter(|byte| **byte == b'\n').count(), 1);
+            if let (Some(length), Some(rows)) = (event[1].as_u64(), event[2].as_array()) {
+                assert_eq!(length, rows.len() as u64, "{event}");
+            }
+        }
+    }
+
     fn give(&mut self, to: Link, frame: &[u8]) {
         assert!(!frame.is_empty(), "an empty frame");
         self.0.push((to, frame.to_vec()));
@@ -198,6 +256,13 @@ impl Outbox for Given {
     }
     fn promise(&mut self, to: Link, granted: &[u8], _: &[u8]) {
         self.give(to, granted);
+    }
+    fn part(&mut self, to: Link, frame: &[u8], last: bool) {
+        self.2.extend_from_slice(frame);
+        if last {
+            let whole = std::mem::take(&mut self.2);
+            self.give(to, &whole);
+        }
     }
     fn ask(&mut self, token: Token, _: Ask<'_>) {
         self.1.push(token);

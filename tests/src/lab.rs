@@ -16,6 +16,7 @@ pub struct Sizes {
     pub users: usize,
     pub groups: usize,
     pub memberships: usize,
+    pub chats: usize,
     pub sessions: usize,
     pub messages: usize,
     pub message_length: usize,
@@ -28,6 +29,7 @@ pub const ROOMY: Sizes = Sizes {
     users: 40,
     groups: 40,
     memberships: 100,
+    chats: 20,
     sessions: 60,
     messages: 100,
     message_length: 1024,
@@ -47,6 +49,8 @@ pub fn tables(sizes: &Sizes) -> Tables<'static> {
         groups: many(Empty::EMPTY, sizes.groups),
         group_index: many(0, sizes.groups.next_power_of_two()),
         memberships: many(Slot::EMPTY, sizes.memberships),
+        chats: many(Slot::EMPTY, sizes.chats),
+        chat_index: many(0, sizes.chats.next_power_of_two()),
         sessions: many(Slot::EMPTY, sizes.sessions),
         session_index: many(0, sizes.sessions.next_power_of_two()),
         messages: many(Slot::EMPTY, sizes.messages),
@@ -66,6 +70,7 @@ pub enum Given {
     Deliver(Vec<u8>),
     Mail(Vec<u8>, u32),
     Reply(Vec<u8>),
+    Part(Vec<u8>, bool),
     Promise { granted: Vec<u8>, refused: Vec<u8> },
 }
 
@@ -73,7 +78,10 @@ impl Given {
     /// The bytes that leave if the commit succeeds.
     pub fn bytes(&self) -> &[u8] {
         match self {
-            Given::Deliver(bytes) | Given::Mail(bytes, _) | Given::Reply(bytes) => bytes,
+            Given::Deliver(bytes)
+            | Given::Mail(bytes, _)
+            | Given::Reply(bytes)
+            | Given::Part(bytes, _) => bytes,
             Given::Promise { granted, .. } => granted,
         }
     }
@@ -91,6 +99,10 @@ pub struct Desk {
     pub closed: Vec<Link>,
     /// Pages of mail asked for: the question, the user, behind what, and how many.
     pub pages: Vec<(Token, u32, (u8, u64), u32)>,
+    /// Histories, counts and messages asked for.
+    pub reads: Vec<(Token, String)>,
+    /// Links that are one more client of another's session.
+    pub merged: Vec<(Link, Link)>,
     /// Open questions, with the user and the password.
     pub asked: Vec<(Token, Option<u32>, Vec<u8>)>,
     /// Frames lying under an address at an endpoint.
@@ -133,6 +145,12 @@ impl Outbox for Desk {
     fn reply(&mut self, to: Link, frame: &[u8]) {
         self.give(to, Given::Reply(frame.to_vec()));
     }
+    fn part(&mut self, to: Link, frame: &[u8], last: bool) {
+        self.give(to, Given::Part(frame.to_vec(), last));
+    }
+    fn merge(&mut self, link: Link, into: Link) {
+        self.merged.push((link, into));
+    }
     fn promise(&mut self, to: Link, granted: &[u8], refused: &[u8]) {
         self.give(to, Given::Promise { granted: granted.to_vec(), refused: refused.to_vec() });
     }
@@ -142,6 +160,9 @@ impl Outbox for Desk {
             Ask::Prepare { password } => (None, password),
             Ask::Mail { user, after, limit } => {
                 return self.pages.push((token, user, after, limit));
+            }
+            Ask::History { .. } | Ask::Chats { .. } | Ask::Message { .. } => {
+                return self.reads.push((token, format!("{ask:?}")));
             }
         };
         self.asked.push((token, user, password.to_vec()));
@@ -237,6 +258,11 @@ impl Store for Shelf {
             }
             Record::NoGroup { number } => format!("no group {number}"),
             Record::Member { user, group, left } => format!("member {user} of {group}, {left}"),
+            Record::Chat { group, user } => format!("chat about {group} with {user}"),
+            Record::Seen { user, chat, sequence } => {
+                let seen = sequence.saturating_sub(1 << 62);
+                format!("user {user} has seen {chat:?} up to {seen}")
+            }
             Record::NoMember { user, group } => format!("no member {user} of {group}"),
         });
         Ok(())
@@ -360,6 +386,7 @@ impl Lab {
             last: kept.last,
             time: kept.time,
             text: &kept.text,
+            ..Mail::NONE
         });
         let more = behind.count() > limit as usize;
         with_io!(*self, mail_page(token, page, more));

@@ -202,11 +202,14 @@ impl Codec for Wire {
         asks_password: false,
         receipts: true,
         direct_share: false,
+        conversations: false,
         same_for_all: true,
         overhead: HEADER as u32,
         text_max: TEXT_MAX as u32,
         row: 0,
     };
+
+    const ANSWER_LEN: (usize, usize) = (HEADER + code::FULL.len(), HEADER + code::FULL.len());
 
     #[inline]
     fn decode<'b>(bytes: &'b [u8], progress: &mut Progress, limits: &Limits) -> Decoded<'b> {
@@ -296,10 +299,10 @@ impl Codec for Wire {
                     Outcome::Done | Outcome::Received => code::TAKEN,
                     Outcome::Stored => code::STORED,
                     Outcome::Malformed | Outcome::BadName => code::MALFORMED,
-                    Outcome::NotAllowed | Outcome::NotMember => code::NOT_ALLOWED,
                     Outcome::NoSuchUser | Outcome::NoSuchGroup => code::NO_SUCH,
                     Outcome::InUse | Outcome::Exists => code::IN_USE,
                     Outcome::Full(_) => code::FULL,
+                    _ => code::NOT_ALLOWED,
                 };
                 let src = match answer.outcome {
                     Outcome::Done | Outcome::Received | Outcome::Stored => {
@@ -317,7 +320,7 @@ impl Codec for Wire {
                 };
                 frame.emit(out).unwrap_or(0)
             }
-            Event::Ended { .. } => 0,
+            _ => 0,
         }
     }
 

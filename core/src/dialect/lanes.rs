@@ -194,12 +194,15 @@ impl Codec for Wire {
         asks_password: true,
         receipts: false,
         direct_share: false,
+        conversations: false,
         same_for_all: false,
         // "#group " and "name: " may stand before the text.
         overhead: (FIXED + 1 + 2 * (NAME_LENGTH + 2)) as u32,
         text_max: (TEXT - 1) as u32,
         row: SIZE as u32,
     };
+
+    const ANSWER_LEN: (usize, usize) = (SIZE, 96);
 
     fn decode<'b>(bytes: &'b [u8], _progress: &mut Progress, limits: &Limits) -> Decoded<'b> {
         let used = bytes.len();
@@ -307,7 +310,7 @@ impl Codec for Wire {
                 put.finish()
             }
             Event::Answer(answer) => encode_answer(answer, to, limits, out),
-            Event::Ended { .. } => 0,
+            _ => 0,
         }
     }
 

@@ -1,13 +1,13 @@
 //! The dialects: one module each, that turns bytes into requests and events into bytes.
 //!
 //! A dialect knows neither the other dialects nor the tables of the exchange. To add one is to add
-//! its module and its line in the list below.
+//! its module, its feature and its line in the list below. Without its feature nothing of it is
+//! compiled: a microcontroller pays for what it speaks.
 
-pub mod direct;
-pub mod lanes;
+// What the dialects share is more than some of them need.
+#![cfg_attr(not(feature = "default"), allow(dead_code))]
+
 pub(crate) mod put;
-pub mod queues;
-pub mod topics;
 
 use crate::event::{Answer, Event, Outcome};
 use crate::exchange::Rows;
@@ -15,32 +15,65 @@ use crate::limits::Limits;
 use crate::request::{List, Request, Sender, Tag};
 
 macro_rules! dialects {
-    ($d:tt $($(#[$doc:meta])* $variant:ident = $number:literal, $module:ident;)*) => {
-        /// A protocol that the exchange speaks.
+    ($d:tt $($(#[$doc:meta])* $variant:ident = $feature:literal, $module:ident;)*) => {
+        $(#[cfg(feature = $feature)] pub mod $module;)*
+
+        /// A protocol that the exchange speaks. The number is its place among those that were
+        /// compiled in: a new one comes last, as stores remember it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         #[repr(u8)]
         pub enum Dialect {
-            $($(#[$doc])* $variant = $number,)*
+            $($(#[$doc])* #[cfg(feature = $feature)] $variant,)*
         }
 
         impl Dialect {
             /// Every dialect, by its number.
-            pub const ALL: &[Dialect] = &[$(Dialect::$variant),*];
+            pub const ALL: &[Dialect] = &[$(#[cfg(feature = $feature)] Dialect::$variant),*];
             /// How many there are.
             pub const COUNT: usize = Self::ALL.len();
 
             /// How the dialect behaves, apart from its bytes.
             #[inline]
             pub(crate) const fn traits(self) -> Traits {
-                match self { $(Dialect::$variant => <$module::Wire as Codec>::TRAITS,)* }
+                match self {
+                    $(#[cfg(feature = $feature)]
+                    Dialect::$variant => <$module::Wire as Codec>::TRAITS,)*
+                }
+            }
+
+            /// Bytes of the longest answer and of the longest refusal, of all dialects.
+            pub(crate) const fn answer_len() -> (usize, usize) {
+                let (mut answer, mut refusal) = (0, 0);
+                $(#[cfg(feature = $feature)]
+                {
+                    let (one, other) = <$module::Wire as Codec>::ANSWER_LEN;
+                    answer = if one > answer { one } else { answer };
+                    refusal = if other > refusal { other } else { refusal };
+                })*
+                (answer, refusal)
+            }
+
+            /// Bytes of the longest delivery of a text of so many bytes, of all dialects.
+            pub(crate) const fn delivery_len(text: usize) -> usize {
+                let mut delivery = 0;
+                $(#[cfg(feature = $feature)]
+                {
+                    let (around, each) = <$module::Wire as Codec>::DELIVERY_LEN;
+                    let one = around + text * each;
+                    delivery = if one > delivery { one } else { delivery };
+                })*
+                delivery
             }
         }
 
         /// Calls a function of a dialect's codec.
         macro_rules! codec {
             ($d dialect:expr, $d call:ident($d($d arg:expr),*)) => {
-                match $d dialect { $(Dialect::$variant => $module::Wire::$d call($d($d arg),*),)* }
+                match $d dialect {
+                    $(#[cfg(feature = $feature)]
+                    Dialect::$variant => $module::Wire::$d call($d($d arg),*),)*
+                }
             };
         }
     };
@@ -48,13 +81,15 @@ macro_rules! dialects {
 
 dialects! { $
     /// TCP, direct messages with receipts: [`direct`].
-    Direct = 0, direct;
+    Direct = "direct", direct;
     /// SysV queues, named topics with counted subscriptions: [`topics`].
-    Topics = 1, topics;
+    Topics = "topics", topics;
     /// SysV queues, accounts, numbered groups and direct messages: [`queues`].
-    Queues = 2, queues;
+    Queues = "queues", queues;
     /// One SysV queue with a lane for each user: [`lanes`].
-    Lanes = 3, lanes;
+    Lanes = "lanes", lanes;
+    /// Socket.IO events, conversations about adverts, images: [`rooms`].
+    Rooms = "rooms", rooms;
 }
 
 impl Dialect {
@@ -67,16 +102,6 @@ impl Dialect {
     #[inline]
     pub(crate) const fn bit(self) -> u8 {
         1 << self as u8
-    }
-
-    /// The dialects of a mask.
-    #[inline]
-    pub(crate) fn of(mut mask: u8) -> impl Iterator<Item = Dialect> {
-        core::iter::from_fn(move || {
-            let dialect = Dialect::ALL.get(mask.trailing_zeros() as usize).copied()?;
-            mask &= mask.wrapping_sub(1);
-            Some(dialect)
-        })
     }
 
     /// Whether refusals of log-ins lie in a shared queue under the address of the client.
@@ -185,6 +210,9 @@ pub(crate) struct Traits {
     pub(crate) receipts: bool,
     /// Direct messages have a share of their own of what a link takes.
     pub(crate) direct_share: bool,
+    /// Users enter conversations and see there what they said themselves; several clients may share
+    /// a user's session; a list says first how long it is.
+    pub(crate) conversations: bool,
     /// A group message is the same bytes for every member.
     pub(crate) same_for_all: bool,
     /// By how many bytes a delivery is longer than its text, at most.
@@ -346,6 +374,13 @@ pub(crate) struct Recovered<'a> {
 /// What a dialect's module implements, as `Wire`.
 pub(crate) trait Codec {
     const TRAITS: Traits;
+
+    /// Bytes of its longest answer, a frame of a list among them, and of its longest refusal.
+    const ANSWER_LEN: (usize, usize);
+
+    /// Bytes that a delivery has around its text, at most, and for each byte of the text. The
+    /// default has room for a name, the dialect's own fields and the ellipsis of a text that was cut.
+    const DELIVERY_LEN: (usize, usize) = (96, 1);
 
     /// Takes the first frame apart.
     fn decode<'b>(bytes: &'b [u8], progress: &mut Progress, limits: &Limits) -> Decoded<'b>;

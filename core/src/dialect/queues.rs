@@ -128,11 +128,14 @@ impl Codec for Wire {
         asks_password: true,
         receipts: false,
         direct_share: false,
+        conversations: false,
         same_for_all: true,
         overhead: SIZE as u32,
         text_max: 0,
         row: SIZE as u32,
     };
+
+    const ANSWER_LEN: (usize, usize) = (SIZE, SIZE);
 
     fn decode<'b>(bytes: &'b [u8], _progress: &mut Progress, limits: &Limits) -> Decoded<'b> {
         let used = bytes.len();
@@ -247,7 +250,7 @@ impl Codec for Wire {
                 }
                 (i64::from(answer.tag.0 & !BOTH), to.address, 0)
             }
-            Event::Ended { .. } => return 0,
+            _ => return 0,
         };
         let used = put.finish();
         let text = text.get(..used).unwrap_or(&[]);

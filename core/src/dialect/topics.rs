@@ -187,11 +187,14 @@ impl Codec for Wire {
         asks_password: false,
         receipts: false,
         direct_share: true,
+        conversations: false,
         same_for_all: true,
         overhead: (FIXED + NAME_LENGTH + 2) as u32,
         text_max: REQUEST_TEXT as u32,
         row: (FIXED + 12 + NAME_LENGTH) as u32,
     };
+
+    const ANSWER_LEN: (usize, usize) = (FIXED + 12 + NAME_LENGTH, FIXED + 1);
 
     fn decode<'b>(bytes: &'b [u8], _progress: &mut Progress, limits: &Limits) -> Decoded<'b> {
         let used = bytes.len();
@@ -263,6 +266,7 @@ impl Codec for Wire {
                 ServerMessage { kind, info, text: &[] }.emit(out).unwrap_or(0)
             }
             Event::Ended { group } => numbered(kind::ENDED, group.number, group.name, out),
+            _ => 0,
         }
     }
 

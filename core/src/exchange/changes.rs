@@ -65,6 +65,7 @@ impl Exchange<'_> {
             question.user = 0;
         }
         self.forget_sender(user);
+        self.forget_chats_of(user);
         self.directory.remove_user(user);
         Ok(())
     }
@@ -107,6 +108,7 @@ impl Exchange<'_> {
     pub fn remove_group(&mut self, group: u32, store: &mut dyn Store) -> Result<(), Refused> {
         self.directory.group(group).ok_or(Refused::NoSuch)?;
         store.write(Record::NoGroup { number: group }).map_err(|e| Refused::Full(e.into()))?;
+        self.forget_chats_about(group);
         self.directory.remove_group(group);
         Ok(())
     }
@@ -147,7 +149,7 @@ impl Exchange<'_> {
     }
 
     /// Takes back a record that the store kept, before any link is opened: users and groups first,
-    /// then memberships, then mail in its order. Sessions come last, when their endpoints are open
+    /// then memberships and private chats, then mail in its order. Sessions come last, when their endpoints are open
     /// ([`Exchange::restore_session`]).
     ///
     /// # Errors
@@ -168,6 +170,12 @@ impl Exchange<'_> {
                 }
                 self.directory.join(user, group, left).map_err(Refused::Full)
             }
+            Record::Chat { group, user } => {
+                if self.directory.user(user).is_none() || self.directory.group(group).is_none() {
+                    return Err(Refused::NoSuch);
+                }
+                self.restore_chat(group, user).map_err(Refused::Full)
+            }
             Record::Mail(mail) => self.put_mail(&mail).map(|_| ()),
             Record::Posted(posted) => {
                 self.sequence = self.sequence.max(posted.sequence);
@@ -177,6 +185,7 @@ impl Exchange<'_> {
             | Record::NoGroup { .. }
             | Record::NoMember { .. }
             | Record::Session { .. }
+            | Record::Seen { .. }
             | Record::Settled { .. } => Err(Refused::NoSuch),
         }
     }

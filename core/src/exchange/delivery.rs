@@ -53,15 +53,28 @@ impl Exchange<'_> {
 
     /// Sends one entry to one session that has room for it.
     fn send_entry(&mut self, link: Link, dialect: Dialect, place: u32, io: &mut Io<'_>) {
-        let Some(entry) = self.entries.at_mut(place) else { return };
+        let Some(entry) = self.entries.at(place) else { return };
         let Some(message) = self.messages.at(entry.message) else { return };
+        let entered = match message.group {
+            0 => {
+                let private = self.private(message.about, message.from, entry.user);
+                (private, self.entered_direct(private, entry.user))
+            }
+            group => (None, self.entered_group(entry.user, group, dialect.bit())),
+        };
+        let Some(entry) = self.entries.at_mut(place) else { return };
         let Some(session) = self.sessions.get_mut(link) else { return };
         let group = message.group;
+        let (private, entered) = entered;
         let event = Event::Message(crate::event::Message {
             id: message.id,
+            sequence: message.sequence,
             from: self.directory.user_party(message.from),
             to: self.directory.user_party(entry.user),
             group: (group != 0).then(|| self.directory.group_party(group)),
+            private,
+            image: message.image,
+            entered,
             text: text_at(self.bodies, self.stride, entry.message, message.length),
             priority: message.priority,
             offline: entry.mail,

@@ -98,6 +98,8 @@ pub struct Membership {
     pub(super) group: u32,
     /// Messages still to come; -1 for ever; 0 while the last one is being delivered.
     pub(super) left: i32,
+    /// Whether the user has entered the group's conversation.
+    pub(super) entered: bool,
     user_prev: u32,
     pub(super) user_next: u32,
     group_prev: u32,
@@ -109,6 +111,7 @@ impl Empty for Membership {
         user: 0,
         group: 0,
         left: 0,
+        entered: false,
         user_prev: 0,
         user_next: 0,
         group_prev: 0,
@@ -441,8 +444,9 @@ impl<'a> Directory<'a> {
             Some(before) => before.group_next,
             None => self.group(group).map_or(0, |group| group.members.first),
         };
+        let entered = false;
         let membership =
-            Membership { user, group, left, user_prev, user_next, group_prev, group_next };
+            Membership { user, group, left, entered, user_prev, user_next, group_prev, group_next };
         let handle = self.memberships.insert(membership).map_err(|_| Limit::Memberships)?;
         self.relink(&membership, handle.place(), handle.place());
         self.version = self.version.wrapping_add(1);

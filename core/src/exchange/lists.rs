@@ -32,10 +32,33 @@ pub struct Rows<'d> {
     next: Option<u32>,
 }
 
+#[cfg_attr(not(feature = "rooms"), allow(dead_code))]
 impl<'d> Rows<'d> {
     /// The highest group number there has been.
     pub fn groups(&self) -> u32 {
         self.directory.high().1
+    }
+
+    /// Whether no row has been taken yet.
+    pub(crate) fn fresh(&self) -> bool {
+        self.at == 0
+    }
+
+    /// How many rows a list of all users or of all groups has.
+    pub(crate) fn total(&self) -> u32 {
+        let (users, groups, _) = self.directory.counts();
+        if self.list == List::Groups { groups } else { users }
+    }
+
+    /// Whether a user has a session in any dialect.
+    pub(crate) fn online(&self, user: u32) -> bool {
+        self.directory.user(user).is_some_and(|user| user.live != 0)
+    }
+
+    /// Who made a group.
+    pub(crate) fn owner(&self, group: u32) -> Party<'d> {
+        let owner = self.directory.group(group).map_or(0, |group| group.owner);
+        self.directory.user_party(owner)
     }
 
     /// The number after this one in the list of a user's groups, or of a group's members.
@@ -72,6 +95,9 @@ impl<'d> Iterator for Rows<'d> {
             List::Groups => {
                 ((from..=groups).find(|number| directory.group(*number).is_some())?, true)
             }
+            List::Users => {
+                ((from..=users).find(|number| directory.user(*number).is_some())?, false)
+            }
             List::MyGroups => (self.membership()?, true),
             List::Members(_) => (self.membership()?, false),
         };
@@ -91,6 +117,10 @@ impl Exchange<'_> {
         self.finish_list(link, io);
         if let Some(session) = self.sessions.get_mut(link) {
             session.cursor = Cursor { open: true, list, tag, at: 0 };
+            // It says first how many rows it has: no row may come or go in between.
+            if session.dialect.traits().conversations {
+                return self.finish_list(link, io);
+            }
         }
         self.pump_list(link, io);
     }
@@ -131,7 +161,7 @@ impl Exchange<'_> {
         session.cursor.at = rows.at;
         session.cursor.open = !frame.last && frame.len != 0;
         if frame.len != 0 {
-            io.out.reply(link, self.scratch.get(..frame.len).unwrap_or(&[]));
+            io.out.part(link, self.scratch.get(..frame.len).unwrap_or(&[]), frame.last);
         }
     }
 }

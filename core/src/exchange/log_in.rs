@@ -14,7 +14,7 @@ use crate::host::{Ask, Io, Note, Record, Reply};
 use crate::limits::Registration;
 use crate::name::Name;
 use crate::request::{Request, Tag, Target};
-use crate::table::Handle;
+use crate::table::{Empty, Handle};
 use crate::timers::Class;
 
 /// How far a session's log-in is, before it is bound and just after.
@@ -260,7 +260,7 @@ impl Exchange<'_> {
         ask: Ask<'_>,
         io: &mut Io<'_>,
     ) -> Result<(), Outcome> {
-        let question = Question { link, tag, user };
+        let question = Question { link, tag, user, ..Question::EMPTY };
         let token = self.questions.insert(question).map_err(|_| Outcome::Full(Limit::Questions))?;
         if let Some(session) = self.sessions.get_mut(link) {
             session.question = token;
@@ -282,7 +282,7 @@ impl Exchange<'_> {
         io: &mut Io<'_>,
     ) -> Result<Link, Gone> {
         self.timers.advance(io.now);
-        let Question { link, tag, user } = self.questions.remove(token).ok_or(Gone)?;
+        let Question { link, tag, user, .. } = self.questions.remove(token).ok_or(Gone)?;
         if link.is_none() {
             // No page for it: it is asked for again.
             self.page_failed(user);
@@ -326,8 +326,14 @@ impl Exchange<'_> {
     /// Logs a user in on a session.
     fn bind(&mut self, link: Link, user: u32, tag: Tag, io: &mut Io<'_>) -> Result<(), Outcome> {
         let dialect = self.dialect_of(link).ok_or(Outcome::NotAllowed)?;
-        if self.holder(user, dialect, io).is_some() {
-            return Err(Outcome::InUse);
+        if let Some(holder) = self.holder(user, dialect, io) {
+            return match dialect.traits().conversations {
+                true => {
+                    self.merge(link, holder, user, tag, io);
+                    Ok(())
+                }
+                false => Err(Outcome::InUse),
+            };
         }
         let held = self.directory.user(user).and_then(|user| user.sessions.get(dialect as usize));
         if let Some(old) = held.and_then(|place| self.sessions.handle(*place)) {
@@ -369,6 +375,17 @@ impl Exchange<'_> {
         self.owe_mail(link);
         self.pump(link, io);
         Ok(())
+    }
+
+    /// One more client of a session that its user has already.
+    fn merge(&mut self, link: Link, into: Link, user: u32, tag: Tag, io: &mut Io<'_>) {
+        if let Some(session) = self.sessions.get_mut(link) {
+            session.user = user;
+        }
+        self.answer(link, tag, Kind::LogIn, Outcome::Done, io);
+        io.out.merge(link, into);
+        // The user's session is another one: nothing of it ends.
+        self.end(link, io);
     }
 
     /// Has the store remember a session whose queue may outlast the server.

@@ -31,12 +31,15 @@ pub struct Message {
     pub(super) tag: Tag,
     pub(super) from: u32,
     pub(super) group: u32,
+    /// The group whose private chat a direct message belongs to; 0 for none.
+    pub(super) about: u32,
     /// The sender's session, if it waits for a receipt.
     pub(super) sender: Link,
     /// Entries that point here.
     pub(super) entries: u32,
     pub(super) length: u16,
     pub(super) priority: u8,
+    pub(super) image: bool,
 }
 
 impl Empty for Message {
@@ -47,10 +50,12 @@ impl Empty for Message {
         tag: Tag(0),
         from: 0,
         group: 0,
+        about: 0,
         sender: Link::NONE,
         entries: 0,
         length: 0,
         priority: 0,
+        image: false,
     };
 }
 
@@ -184,10 +189,12 @@ impl Exchange<'_> {
                 tag: draft.tag,
                 from: draft.from,
                 group: post.group,
+                about: draft.about,
                 sender: if draft.receipt && post.group == 0 { draft.link } else { Link::NONE },
                 entries: 0,
                 length: draft.text.len() as u16,
                 priority: draft.priority,
+                image: draft.image,
             };
             post.message = self.put_message(message, draft.text)?;
         }
@@ -292,6 +299,8 @@ impl Exchange<'_> {
             id: message.id,
             from: message.from,
             group: message.group,
+            about: message.about,
+            image: message.image,
             priority: message.priority,
             last: entry.last,
             time: message.time,

@@ -13,7 +13,8 @@
 //! 4. When a link can take more, or less, than it was said to: [`Exchange::room`].
 //!    When the transport has taken mail: [`Exchange::taken`]. When it turns out that it will not
 //!    take a message: [`Exchange::give_back`].
-//! 5. When a question was answered: [`Exchange::answer_question`], then [`Exchange::receive`] again with
+//! 5. When a question was answered: [`Exchange::answer_question`], or [`Exchange::mail_page`],
+//!    [`Exchange::history_page`], [`Exchange::chats_page`]; then [`Exchange::receive`] again with
 //!    what was kept.
 //! 6. When [`Exchange::poll_timeout`] is due: [`Exchange::handle_timeout`].
 //! 7. When a link is gone: [`Exchange::disconnect`].
@@ -23,6 +24,7 @@
 //! `changes`.
 
 mod changes;
+mod chats;
 mod delivery;
 mod directory;
 mod lists;
@@ -30,11 +32,13 @@ mod log_in;
 mod log_in_batch;
 mod mailbox;
 mod offline;
+mod pages;
 mod send;
 mod sessions;
 mod steps;
 mod tail;
 
+pub use chats::PrivateChat;
 pub use directory::{Group, Membership, RESERVED_NUMBERS, User, places_for_users};
 pub use lists::Rows;
 pub use mailbox::{Entry, Message};
@@ -71,6 +75,10 @@ pub struct Tables<'a> {
     pub group_index: &'a mut [u32],
     /// Memberships of all users together.
     pub memberships: &'a mut [Slot<Membership>],
+    /// Private chats of all groups together.
+    pub chats: &'a mut [Slot<PrivateChat>],
+    /// A power of two, best no less than `chats`.
+    pub chat_index: &'a mut [u32],
     /// Connections, endpoints and clients of endpoints.
     pub sessions: &'a mut [Slot<Session>],
     /// A power of two, best no less than `sessions`.
@@ -96,11 +104,8 @@ pub struct Tables<'a> {
 /// Bytes of [`Tables::scratch`] for texts of up to `message_length` bytes: a delivery with all that
 /// a dialect puts around its text, and the refusal beside an answer.
 pub const fn scratch_len(message_length: usize) -> usize {
-    // Around a text stand at most 44 bytes in `topics` and 80 in `lanes`, with the ellipsis of one
-    // that was cut. The largest answer is a list of `lanes`, and a struct of `queues` has one size.
-    let delivery = message_length + 96;
-    let answer = crate::dialect::lanes::SIZE;
-    let refusal = crate::dialect::queues::SIZE;
+    let delivery = Dialect::delivery_len(message_length);
+    let (answer, refusal) = Dialect::answer_len();
     (if delivery > answer { delivery } else { answer }) + refusal
 }
 
@@ -172,6 +177,7 @@ impl From<NameError> for Refused {
 #[derive(Debug)]
 pub struct Exchange<'a> {
     directory: Directory<'a>,
+    chats: chats::Chats<'a>,
     sessions: Table<'a, Session>,
     /// Sessions by address.
     addresses: Buckets<'a>,
@@ -214,10 +220,17 @@ pub struct Exchange<'a> {
 const FIRST_SEQUENCE: u64 = 1 << 62;
 const MINUTE: u32 = 60_000;
 
+/// The id of a message in dialects that number all of them ([`crate::host::Posted::sequence`]): from
+/// 1, and one more for each. 0 for one that came back from a queue and has lost its own.
+pub const fn message_id(sequence: u64) -> u64 {
+    sequence.saturating_sub(FIRST_SEQUENCE)
+}
+
 // What a microcontroller pays for each: kept in view, as a field more is paid many times.
 const _: () = assert!(size_of::<User>() <= 128);
 const _: () = assert!(size_of::<Group>() <= 48);
-const _: () = assert!(size_of::<Slot<Membership>>() <= 36);
+const _: () = assert!(size_of::<Slot<Membership>>() <= 40);
+const _: () = assert!(size_of::<Slot<PrivateChat>>() <= 24);
 const _: () = assert!(size_of::<Slot<Session>>() <= 192);
 const _: () = assert!(size_of::<Slot<Message>>() <= 64);
 const _: () = assert!(size_of::<Slot<Entry>>() <= 44);
@@ -238,6 +251,7 @@ impl<'a> Exchange<'a> {
                 tables.group_index,
                 tables.memberships,
             ),
+            chats: chats::Chats::new(tables.chats, tables.chat_index),
             sessions: Table::new(tables.sessions),
             addresses: Buckets::new(tables.session_index),
             starved: false,
@@ -281,6 +295,7 @@ impl<'a> Exchange<'a> {
             users,
             groups,
             memberships,
+            chats: self.chats.len(),
             sessions: self.sessions.len() as u32,
             messages: self.messages.len() as u32,
             entries: self.entries.len() as u32,
@@ -295,6 +310,7 @@ impl<'a> Exchange<'a> {
             users: users as u32,
             groups: groups as u32,
             memberships: memberships as u32,
+            chats: self.chats.capacity(),
             sessions: self.sessions.capacity() as u32,
             messages: self.messages.capacity() as u32,
             entries: self.entries.capacity() as u32,
@@ -373,7 +389,10 @@ impl<'a> Exchange<'a> {
     pub fn connect(&mut self, dialect: Dialect, room: Room, now: u64) -> Result<Link, Limit> {
         self.timers.advance(now);
         let link = self.insert_session(Session { room, ..Session::new(dialect) })?;
-        self.wait_for(link, Class::Idle);
+        // Whoever looks at a page before logging in may take time.
+        if !dialect.traits().conversations {
+            self.wait_for(link, Class::Idle);
+        }
         Ok(link)
     }
 
@@ -550,6 +569,7 @@ pub struct Usage {
     pub users: u32,
     pub groups: u32,
     pub memberships: u32,
+    pub chats: u32,
     pub sessions: u32,
     pub messages: u32,
     pub entries: u32,

@@ -187,6 +187,8 @@ impl Exchange<'_> {
             id: 0,
             from,
             group: found.group,
+            about: 0,
+            image: false,
             priority: if (1..=5).contains(&found.priority) { found.priority } else { 3 },
             last: false,
             time,
@@ -246,6 +248,8 @@ impl Exchange<'_> {
                     id: mail.id,
                     from: mail.from,
                     group: mail.group,
+                    about: mail.about,
+                    image: mail.image,
                     length,
                     priority: mail.priority,
                     ..Message::EMPTY

@@ -25,6 +25,24 @@ pub(super) const RECEIPTS: u8 = {
     mask
 };
 
+/// The dialects whose users enter conversations, and see there what they said themselves.
+#[allow(clippy::indexing_slicing)] // At compile time.
+pub(super) const CONVERSATIONS: u8 = {
+    let (mut mask, mut i) = (0, 0);
+    while i < Dialect::COUNT {
+        if Dialect::ALL[i].traits().conversations {
+            mask |= Dialect::ALL[i].bit();
+        }
+        i += 1;
+    }
+    mask
+};
+
+/// Beside a dialect's bit in `fan_dialects`: whoever is behind the link has entered the
+/// conversation. No dialect has this bit.
+const ENTERED: u8 = 1 << 7;
+const _: () = assert!(Dialect::COUNT < 8);
+
 /// A message as its sender gave it.
 #[derive(Clone, Copy)]
 pub(super) struct Draft<'a> {
@@ -39,6 +57,24 @@ pub(super) struct Draft<'a> {
     pub(super) link: Link,
     /// The sender.
     pub(super) from: u32,
+    /// The group whose private chat a direct message belongs to; 0 for none.
+    pub(super) about: u32,
+    pub(super) image: bool,
+}
+
+impl Draft<'_> {
+    /// Nothing, from nobody.
+    pub(super) const NONE: Draft<'static> = Draft {
+        tag: Tag(0),
+        text: &[],
+        priority: DEFAULT_PRIORITY,
+        receipt: false,
+        id: None,
+        link: Link::NONE,
+        from: 0,
+        about: 0,
+        image: false,
+    };
 }
 
 /// A message with what the exchange adds to it.
@@ -79,8 +115,8 @@ impl Exchange<'_> {
         let (sequence, time, to) = (self.sequence, io.time, if group { 0 } else { number });
         let group = if group { number } else { 0 };
         if io.store.history() {
-            let Draft { from, priority, text, .. } = *draft;
-            let posted = Posted { sequence, from, to, group, priority, time, text };
+            let Draft { from, priority, text, about, image, .. } = *draft;
+            let posted = Posted { sequence, from, to, group, about, image, priority, time, text };
             // Without it a page of history lacks a line; what must not be lost is written as mail.
             let _ = io.store.write(Record::Posted(posted));
         }
@@ -141,28 +177,61 @@ impl Exchange<'_> {
             let Some(session) = self.sessions.get_mut(link) else { continue };
             session.charge(length, true);
             let recipient = session.recipient();
-            let event = Event::Message(crate::event::Message {
-                id: post.id,
-                from: self.directory.user_party(draft.from),
-                to: self.directory.user_party(to),
-                group: None,
-                text: draft.text,
-                priority: draft.priority,
-                offline: false,
-                time: post.time,
-            });
-            let len = dialect.encode(&event, recipient, &self.limits, self.scratch);
-            io.out.deliver(&[link], self.scratch.get(..len).unwrap_or(&[]));
-            self.counters.deliveries = self.counters.deliveries.wrapping_add(1);
+            // Who wrote to itself is told once.
+            self.deliver_direct(&post, to, link, dialect, recipient, io);
         }
         let outcome = match (taken, live, draft.receipt) {
             (true, _, _) => Outcome::Done,
             (false, 0, _) => Outcome::Stored,
             (false, _, false) => Outcome::Done,
             // The recipient's answer, or 3 s without one, decides.
-            (false, _, true) => return,
+            (false, _, true) => return self.echo(&post, to, io),
         };
+        self.echo(&post, to, io);
         self.answer_user(draft, to, outcome, io);
+    }
+
+    /// Gives a direct message to one session.
+    fn deliver_direct(
+        &mut self,
+        post: &Post<'_>,
+        to: u32,
+        link: Link,
+        dialect: Dialect,
+        recipient: Recipient,
+        io: &mut Io<'_>,
+    ) {
+        let draft = post.draft;
+        let private = self.private(draft.about, draft.from, to);
+        let entered = self.entered_direct(private, recipient.user);
+        let event = Event::Message(crate::event::Message {
+            id: post.id,
+            sequence: post.sequence,
+            from: self.directory.user_party(draft.from),
+            to: self.directory.user_party(to),
+            group: None,
+            private,
+            image: draft.image,
+            entered,
+            text: draft.text,
+            priority: draft.priority,
+            offline: false,
+            time: post.time,
+        });
+        let len = dialect.encode(&event, recipient, &self.limits, self.scratch);
+        io.out.deliver(&[link], self.scratch.get(..len).unwrap_or(&[]));
+        self.counters.deliveries = self.counters.deliveries.wrapping_add(1);
+    }
+
+    /// Shows a direct message to its sender, if its dialect does so.
+    #[inline]
+    fn echo(&mut self, post: &Post<'_>, to: u32, io: &mut Io<'_>) {
+        let link = post.draft.link;
+        let Some(session) = self.sessions.get(link) else { return };
+        let (dialect, recipient) = (session.dialect, session.recipient());
+        if dialect.bit() & CONVERSATIONS != 0 && to != post.draft.from {
+            self.deliver_direct(post, to, link, dialect, recipient, io);
+        }
     }
 
     fn answer_user(&mut self, draft: &Draft<'_>, to: u32, outcome: Outcome, io: &mut Io<'_>) {
@@ -174,8 +243,10 @@ impl Exchange<'_> {
         io.out.note(Note::NotKept { user, limit });
     }
 
-    /// To every member but the sender. Those who can take it now get the same bytes, encoded once
-    /// for each dialect; for the others it is kept. One who has no room does not stop the rest.
+    /// To every member; to the sender itself only where its dialect shows it what it said. Those
+    /// who can take it now get the same bytes, encoded once for each dialect (and once more for
+    /// those who have entered the conversation); for the others it is kept. One who has no room
+    /// does not stop the rest.
     fn send_group(&mut self, mut post: Post<'_>, io: &mut Io<'_>) {
         let (draft, group) = (post.draft, post.group);
         let length = draft.text.len() as u32;
@@ -185,14 +256,16 @@ impl Exchange<'_> {
         while let Some(membership) = self.directory.membership_at(place) {
             let here = place;
             place = membership.group_next;
-            let user = membership.user;
-            if user == draft.from {
-                continue;
-            }
+            let (user, entered) = (membership.user, membership.entered);
+            let own = user == draft.from;
             let left = membership.left;
             let last = left == 1;
             let Some(member) = self.directory.user(user) else { continue };
             let (sessions, live, waits) = (member.sessions, member.live, member.tail.waits());
+            let live = if own { live & CONVERSATIONS } else { live };
+            if own && live == 0 {
+                continue;
+            }
             let (mut go, mut owed) = (0, 0);
             for (place, bit) in places(&sessions, live) {
                 match self.sessions.at(place) {
@@ -201,8 +274,8 @@ impl Exchange<'_> {
                 }
             }
             let taken = go & !RECEIPTS != 0;
-            let mut kept = taken;
-            if !taken || (go & RECEIPTS) | owed != 0 {
+            let mut kept = taken && !own;
+            if !own && (!taken || (go & RECEIPTS) | owed != 0) {
                 let (flight, durable, behind) = (go & RECEIPTS, !taken, waits);
                 let stand = Stand { owed, flight, taken, durable, behind, last };
                 match self.keep(&mut post, user, stand, io) {
@@ -231,9 +304,10 @@ impl Exchange<'_> {
                 if let (Some(to), Some(dialect)) =
                     (self.fan.get_mut(fan), self.fan_dialects.get_mut(fan))
                 {
-                    (*to, *dialect) = (link, bit);
+                    let form = if entered && bit & CONVERSATIONS != 0 { ENTERED } else { bit };
+                    (*to, *dialect) = (link, form);
                     fan = fan.saturating_add(1);
-                    dialects |= bit;
+                    dialects |= form;
                 }
             }
         }
@@ -261,24 +335,30 @@ impl Exchange<'_> {
     fn fan_out(&mut self, post: &Post<'_>, fan: usize, dialects: u8, io: &mut Io<'_>) {
         let draft = post.draft;
         self.counters.deliveries = self.counters.deliveries.wrapping_add(fan as u64);
-        let event = Event::Message(crate::event::Message {
+        let mut message = crate::event::Message {
             id: post.id,
+            sequence: post.sequence,
             from: self.directory.user_party(draft.from),
             to: Party::NONE,
             group: Some(self.directory.group_party(post.group)),
+            private: None,
+            image: draft.image,
+            entered: false,
             text: draft.text,
             priority: draft.priority,
             offline: false,
             time: post.time,
-        });
+        };
         let mut begin = 0usize;
-        for dialect in Dialect::of(dialects) {
+        for (form, dialect) in forms(dialects) {
+            message.entered = form == ENTERED;
+            let event = Event::Message(message);
             let mut end = fan;
-            if dialects != dialect.bit() {
+            if dialects != form {
                 // This dialect's links to the front of what is left, in their order.
                 end = begin;
                 for i in begin..fan {
-                    if self.fan_dialects.get(i) == Some(&dialect.bit()) {
+                    if self.fan_dialects.get(i) == Some(&form) {
                         swap(self.fan_dialects, i, end);
                         swap(self.fan, i, end);
                         end = end.saturating_add(1);
@@ -309,6 +389,7 @@ impl Exchange<'_> {
             if membership.left != 0 {
                 continue;
             }
+            self.exit_group(membership.user, group, io);
             self.directory.leave(membership.user, group);
             let Some(user) = self.directory.user(membership.user) else { continue };
             let sessions = user.sessions;
@@ -343,6 +424,16 @@ fn swap<T: Copy>(slice: &mut [T], i: usize, j: usize) {
             *place = a;
         }
     }
+}
+
+/// The forms that a message has, and the dialect of each.
+#[inline]
+fn forms(mut mask: u8) -> impl Iterator<Item = (u8, Dialect)> {
+    core::iter::from_fn(move || {
+        let form = mask & mask.wrapping_neg();
+        mask ^= form;
+        Some((form, dialect_of(if form == ENTERED { CONVERSATIONS } else { form })?))
+    })
 }
 
 /// The sessions of a mask, by place, with their dialects' bits.

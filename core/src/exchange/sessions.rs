@@ -1,13 +1,14 @@
 //! Sessions: who is behind a link, log-in, questions, answers, the end.
 
 use super::log_in::Stage;
+use super::pages::{DESCRIBED, describe};
 use super::send::{DEFAULT_PRIORITY, Draft};
 use super::{Exchange, Gone, Link, Token};
 use crate::dialect::{Dialect, Progress, Recipient};
 use crate::event::{Answer, Event, Kind, Limit, Outcome};
 use crate::host::{Io, Record, Room};
 use crate::name::Name;
-use crate::request::{Request, Sender, Tag, Target};
+use crate::request::{Chat, Request, Sender, Tag, Target};
 use crate::table::{Empty, Handle};
 use crate::timers::Timer;
 
@@ -46,7 +47,8 @@ pub struct Session {
 }
 
 impl Empty for Session {
-    const EMPTY: Self = Session::new(Dialect::Direct);
+    #[allow(clippy::indexing_slicing)] // At compile time.
+    const EMPTY: Self = Session::new(Dialect::ALL[0]);
 }
 
 impl Session {
@@ -120,12 +122,34 @@ impl Session {
 pub struct Question {
     pub(super) link: Link,
     pub(super) tag: Tag,
-    /// The user whose password is being checked; 0 if there is none.
+    /// The user whose password is being checked, or who asks; 0 if there is none.
     pub(super) user: u32,
+    pub(super) asked: Asked,
+    /// A part of the answer has come.
+    pub(super) begun: bool,
+    /// Rows of it that have come.
+    pub(super) sent: u32,
+}
+
+/// What a question is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// A password, or mail.
+    LogIn,
+    History(Chat),
+    Chats,
+    Image,
 }
 
 impl Empty for Question {
-    const EMPTY: Self = Question { link: Link::NONE, tag: Tag(0), user: 0 };
+    const EMPTY: Self = Question {
+        link: Link::NONE,
+        tag: Tag(0),
+        user: 0,
+        asked: Asked::LogIn,
+        begun: false,
+        sent: 0,
+    };
 }
 
 /// What an answer says beside its outcome.
@@ -178,6 +202,22 @@ impl Exchange<'_> {
                     return Ok(());
                 }
             },
+            Sender::Own => {
+                let user = self.sessions.get(via).ok_or(Gone)?.user;
+                let outcome = match *request {
+                    Request::LogIn { user: again, .. } if user != 0 => {
+                        let same = self.directory.find_user(&again) == Some(user);
+                        Some(if same { Outcome::Done } else { Outcome::InUse })
+                    }
+                    Request::LogIn { .. } => None,
+                    _ => (user == 0).then_some(Outcome::NotLoggedIn),
+                };
+                if let Some(outcome) = outcome {
+                    self.answer(via, tag, Kind::LogIn, outcome, io);
+                    return Ok(());
+                }
+                (via, user)
+            }
             Sender::New(address) => {
                 if let Request::LogIn { user, password } = *request {
                     self.log_in_at(via, address, tag, user, password, io);
@@ -222,12 +262,12 @@ impl Exchange<'_> {
                     self.answer(link, tag, Kind::Send, Outcome::NotMember, io);
                     return Ok(());
                 }
-                let draft = Draft { tag, text, priority, receipt, id, link, from: user };
+                let draft =
+                    Draft { tag, text, priority, receipt, id, link, from: user, ..Draft::NONE };
                 self.send(&draft, &to, io);
             }
             Request::SendToMyGroups { text } => {
-                let (priority, receipt, id) = (DEFAULT_PRIORITY, false, None);
-                let draft = Draft { tag, text, priority, receipt, id, link, from: user };
+                let draft = Draft { tag, text, link, from: user, ..Draft::NONE };
                 // Sending may end a membership: each step looks for the next number.
                 let mut last = 0;
                 loop {
@@ -239,8 +279,10 @@ impl Exchange<'_> {
             }
             Request::Receipt { from, id } => self.receipt(user, &from, id, io),
             Request::CreateGroup { name, max } => {
-                let made = self.new_group(name, user, max, io.store).map(|_| ());
-                self.answer(link, tag, Kind::CreateGroup, outcome(made), io);
+                let made = self.new_group(name, user, max, io.store);
+                let about = About { number: made.unwrap_or(0), group: true };
+                let outcome = outcome(made.map(|_| ()));
+                self.answer_about(link, tag, Kind::CreateGroup, outcome, about, io);
             }
             Request::Join { group, count } => {
                 let joined = self.member_of(&group, count).and_then(|group| {
@@ -250,11 +292,34 @@ impl Exchange<'_> {
             }
             Request::Leave { group } => {
                 let left = self.member_of(&group, -1).and_then(|group| {
+                    self.exit_group(user, group, io);
                     self.leave(user, group, io.store).map_err(|e| outcome(Err(e)))
                 });
                 self.answer(link, tag, Kind::Leave, left.err().unwrap_or(Outcome::Done), io);
             }
             Request::List(list) => self.open_list(link, tag, list, io),
+            Request::NewChat { group } => self.new_chat(link, tag, user, group, io),
+            Request::Enter(chat) => self.enter(link, tag, user, chat, io),
+            Request::Exit(chat) => self.exit(link, tag, user, chat, io),
+            Request::Say { chat, text } => {
+                self.say(&Draft { tag, text, link, from: user, ..Draft::NONE }, chat, io);
+            }
+            Request::SayImage { chat, name, kind, size } => {
+                let mut described = [0; DESCRIBED];
+                match describe(name, kind, size, &mut described) {
+                    Some(text) => {
+                        let image = true;
+                        let draft = Draft { tag, text, link, from: user, image, ..Draft::NONE };
+                        self.say(&draft, chat, io);
+                    }
+                    None => self.answer(link, tag, Kind::Send, Outcome::BadName, io),
+                }
+            }
+            Request::History { chat, before, limit } => {
+                self.ask_history(link, tag, user, (chat, before, limit), io);
+            }
+            Request::Chats => self.ask_chats(link, tag, user, io),
+            Request::Image { id } => self.ask_image(link, tag, user, id, io),
             Request::ShutDown => io.out.shut_down(),
         }
         Ok(())
@@ -415,6 +480,9 @@ impl Exchange<'_> {
                 *bound = bound.saturating_sub(1);
             }
             self.remove_session(link);
+            if session.dialect.traits().conversations {
+                self.exit_all(session.user, io);
+            }
             self.release(session.user, session.dialect, io);
         } else {
             self.remove_session(link);
@@ -429,7 +497,7 @@ fn address_hash(address: i64) -> u32 {
 }
 
 /// How a change of the directory went, as an answer.
-fn outcome(result: Result<(), super::Refused>) -> Outcome {
+pub(super) fn outcome(result: Result<(), super::Refused>) -> Outcome {
     match result {
         Ok(()) => Outcome::Done,
         Err(super::Refused::Name(_)) => Outcome::BadName,

@@ -2,7 +2,7 @@
 //! and who is meant by a number.
 
 use super::log_in::Stage;
-use super::send::{DEFAULT_PRIORITY, Draft};
+use super::send::Draft;
 use super::{Exchange, Link};
 use crate::dialect::{By, Recipient, Standing, Step, Wait};
 use crate::event::{Answer, Event, Kind, Party};
@@ -90,9 +90,7 @@ impl Exchange<'_> {
         match request {
             Some(Request::Name { .. } | Request::LogIn { .. }) => {}
             Some(Request::Send { to, text, .. }) => {
-                let priority = DEFAULT_PRIORITY;
-                let (link, from, id) = (Link::NONE, 0, None);
-                let draft = Draft { tag, text, priority, receipt: false, id, link, from };
+                let draft = Draft { tag, text, ..Draft::NONE };
                 return self.send(&draft, &to, io);
             }
             _ => return self.drop_bytes(via, io),

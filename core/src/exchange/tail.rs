@@ -10,10 +10,10 @@
 use super::mailbox::{Kept, Stand};
 use super::send::{Post, places};
 use super::sessions::Question;
-use super::{Exchange, Link, Token};
+use super::{Exchange, Token};
 use crate::event::Limit;
 use crate::host::{Ask, Io, Mail, Record};
-use crate::request::Tag;
+use crate::table::Empty;
 use crate::timers::Class;
 
 /// Mail asked for at once.
@@ -85,6 +85,8 @@ impl Exchange<'_> {
             id: post.id,
             from: draft.from,
             group: post.group,
+            about: draft.about,
+            image: draft.image,
             priority: draft.priority,
             last: stand.last,
             time: post.time,
@@ -124,7 +126,7 @@ impl Exchange<'_> {
         if tail.after.0 == 0 || tail.reading || live == 0 {
             return;
         }
-        let question = Question { link: Link::NONE, tag: Tag(0), user };
+        let question = Question { user, ..Question::EMPTY };
         let token = match room {
             0 => None,
             _ => self.questions.insert(question).ok(),

@@ -13,6 +13,7 @@
 //! | `limits.clients`                  | 1 to 100,000                               | 1024             |
 //! | `limits.topics`                   | 1 to 1,000,000                             | 256              |
 //! | `limits.memberships`              | 1 to 10,000,000                            | 16384            |
+//! | `limits.chats`                    | 1 to 10,000,000                            | 4096             |
 //! | `limits.messages`                 | 1 to 1,000,000                             | 16384            |
 //! | `limits.copies`                   | 1 to 10,000,000                            | 2 * `messages`   |
 //! | `limits.mailbox`                  | 1 to 1,000,000                             | 1024             |
@@ -24,6 +25,13 @@
 //! | `accounts.registration`           | `"open"`, `"closed"`                       | `"open"`         |
 //! | `accounts.registrations_per_minute` | 1 to 60,000                              | 10               |
 //! | `direct.listen`                   | address and port                           | `127.0.0.1:4810` |
+//! | `rooms.listen`                    | address and port                           | `127.0.0.1:4880` |
+//! | `rooms.public`                    | `true` where other machines reach `listen` | `false`          |
+//! | `rooms.origins`                   | list of origins, `"https://example.org"`   | none             |
+//! | `rooms.events_per_second`         | 1 to 100,000, for each session             | 50               |
+//! | `rooms.burst`                     | 1 to 100,000 (events)                      | 200              |
+//! | `rooms.buffer`                    | 65,536 to 1,073,741,824 (bytes)            | 4,194,304        |
+//! | `rooms.images`                    | 1 to 1,048,576 (MiB)                       | 1024             |
 //! | `topics.key`                      | 1 to 2,147,483,647                         | 12345            |
 //! | `topics.mode`                     | octal, in quotes, without execution        | `"0600"`         |
 //! | `topics.clients`                  | 1 to `limits.clients`                      | 20               |
@@ -37,6 +45,7 @@
 //! | `lanes.groups`                    | 1 to 49                                    | 16               |
 //! | `lanes.directory`                 | path of a file                             | `basic.txt` in `$XDG_STATE_HOME/centrala` |
 
+mod rooms;
 mod value;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -44,6 +53,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+
+pub use rooms::Rooms;
 
 /// All that the server is told.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -62,6 +73,8 @@ pub struct Config {
     pub accounts: Accounts,
     /// The dialect `direct`, if it runs.
     pub direct: Option<Direct>,
+    /// The dialect `rooms`, if it runs.
+    pub rooms: Option<Rooms>,
     /// The dialect `topics`, if it runs.
     pub topics: Option<Topics>,
     /// The dialect `queues`, if it runs.
@@ -133,6 +146,9 @@ pub struct Limits {
     /// Memberships of all users in all groups.
     #[serde(deserialize_with = "value::whole::<1, 10_000_000, _, _>")]
     pub memberships: u32,
+    /// Private chats about groups.
+    #[serde(deserialize_with = "value::whole::<1, 10_000_000, _, _>")]
+    pub chats: u32,
     /// Messages in memory that wait for somebody.
     #[serde(deserialize_with = "value::whole::<1, 1_000_000, _, _>")]
     pub messages: u32,
@@ -283,6 +299,7 @@ impl Default for Config {
             limits: Limits::default(),
             accounts: Accounts::default(),
             direct: None,
+            rooms: None,
             topics: None,
             queues: None,
             lanes: None,
@@ -297,6 +314,7 @@ impl Default for Limits {
             clients: 1024,
             topics: 256,
             memberships: 16384,
+            chats: 4096,
             messages: 16384,
             copies: 0,
             mailbox: 1024,
@@ -355,6 +373,7 @@ impl Config {
     pub fn every_dialect() -> Config {
         Config {
             direct: Some(Direct::default()),
+            rooms: Some(Rooms::default()),
             topics: Some(Topics::default()),
             queues: Some(Queues::default()),
             lanes: Some(Lanes::default()),
@@ -380,11 +399,16 @@ impl Config {
         let mut config: Config =
             toml::from_str(text).map_err(|e| Error(value::one_line(&e, text, name)))?;
         let wrong = |what: String| Err(Error(format!("{name}: {what}")));
-        if config.direct.is_none() && config.keys().next().is_none() {
+        let sockets = config.direct.is_some() || config.rooms.is_some();
+        if !sockets && config.keys().next().is_none() {
             return wrong(
-                "no dialect has a section: [direct], [topics], [queues] or [lanes] is needed"
+                "no dialect has a section: [direct], [rooms], [topics], [queues] or [lanes] is \
+                 needed"
                     .into(),
             );
+        }
+        if let Some(what) = config.rooms.as_ref().and_then(Rooms::wrong) {
+            return wrong(what);
         }
         for (name, key) in config.keys() {
             if let Some((other, _)) = config.keys().find(|(n, k)| *n < name && *k == key) {

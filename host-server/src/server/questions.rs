@@ -91,6 +91,12 @@ impl Server<'_> {
                     }
                 }
                 Question::Mail(asked) => self.read_mail(asked),
+                Question::History { token, .. } | Question::Message { token, .. } => {
+                    self.exchange.history_page(token, 0, [], true, lend!(self));
+                }
+                Question::Chats { token, .. } => {
+                    self.exchange.chats_page(token, 0, [], true, lend!(self));
+                }
             }
         }
     }

@@ -62,21 +62,22 @@ impl std::fmt::Debug for Message {
 impl Message {
     pub fn mail(&self) -> Mail<'_> {
         let Message { user, sequence, id, from, group, priority, last, time, ref text } = *self;
-        Mail { user, sequence, id, from, group, priority, last, time, text }
+        Mail { user, sequence, id, from, group, priority, last, time, text, ..Mail::NONE }
     }
 
     pub fn posted(&self) -> Posted<'_> {
         let Message { user: to, sequence, from, group, priority, time, ref text, .. } = *self;
-        Posted { sequence, from, to, group, priority, time, text }
+        Posted { sequence, from, to, group, priority, time, text, ..Posted::NONE }
     }
 
     pub fn of_mail(mail: &KeptMail) -> Message {
-        let Mail { user, sequence, id, from, group, priority, last, time, text } = mail.record();
+        let Mail { user, sequence, id, from, group, priority, last, time, text, .. } =
+            mail.record();
         Message { user, sequence, id, from, group, priority, last, time, text: text.to_vec() }
     }
 
     pub fn of_posted(posted: Posted<'_>) -> Message {
-        let Posted { sequence, from, to: user, group, priority, time, text } = posted;
+        let Posted { sequence, from, to: user, group, priority, time, text, .. } = posted;
         let (id, last, text) = (0, false, text.to_vec());
         Message { user, sequence, id, from, group, priority, last, time, text }
     }

@@ -193,17 +193,11 @@ impl Shelf {
                 last: kept.last,
                 time: kept.time,
                 text: &kept.text,
+                ..centrala_core::host::Mail::NONE
             })
         });
-        let posted = (self.posted != 0).then_some(Record::Posted(Posted {
-            sequence: self.posted,
-            from: 0,
-            to: 0,
-            group: 0,
-            priority: 3,
-            time: 0,
-            text: &[],
-        }));
+        let posted = (self.posted != 0)
+            .then_some(Record::Posted(Posted { sequence: self.posted, ..Posted::NONE }));
         users.chain(groups).chain(members).chain(mail).chain(posted)
     }
 }
@@ -245,6 +239,10 @@ impl Store for Shelf {
             Record::NoMember { user, group } => {
                 self.members.remove(&(user, group));
             }
+            Record::Chat { group, user } => {
+                assert!(self.users.contains_key(&user) && self.groups.contains_key(&group));
+            }
+            Record::Seen { user, .. } => assert!(self.users.contains_key(&user)),
             Record::Session { user, .. } => {
                 assert!(user == 0 || self.users.contains_key(&user), "a session of nobody");
             }

@@ -115,6 +115,8 @@ extern "C" fn _start() -> ! {
             last: black_box(false),
             time: black_box(0),
             text: bytes,
+            about: number,
+            image: black_box(false),
         };
         exchange.mail_page(black_box(Token::NONE), [black_box(mail)], black_box(false), io);
         exchange.restore_tail(number);
