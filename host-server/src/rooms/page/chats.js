@@ -67,6 +67,7 @@ class Chat {
   /** The server counted: all messages, and the new ones since this user last left or went away. */
   count(all, fresh) {
     this.#all = all;
+    if (this.#carried === 0) this.#readAt = Math.max(this.#readAt, all - fresh);
     // What was carried may be counted once more: after a crash the server knows of no going away.
     const most = Math.min(this.#carried + fresh, all - this.#readAt);
     this.#counted = this.#carried > 0 ? Math.max(fresh, most) : fresh;

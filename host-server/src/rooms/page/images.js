@@ -22,7 +22,7 @@ export function typeOf(bytes) {
 
 /** Names are shown in one line, in the history of every dialect. */
 export function nameOf(file, type) {
-  const name = file.name.replace(/[\p{Cc}\[\]]+/gu, " ").trim();
+  const name = file.name.replace(/[\p{Cc}\s[\]]+/gu, " ").trim();
   const short = [...name].slice(-60).join("");
   return short || `image.${type.slice("image/".length)}`;
 }
