@@ -9,10 +9,14 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use centrala_core::exchange::Token;
-use centrala_core::host::{NoRoom, Record, Store};
+use centrala_core::exchange::{Token, message_id};
+use centrala_core::host::{NoRoom, Posted, Record, Store};
 use centrala_store::{Error, MailPage, Options, Reader, Restored};
+
+use crate::rooms::FindImage;
+use crate::rooms::images::Hash;
 
 /// Called with what was read, on a thread of the store's.
 pub type Read<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
@@ -37,6 +41,19 @@ pub trait Keep: Store + std::fmt::Debug {
     /// No record brings this token any more.
     fn drop_secret(&mut self, _token: Token) {}
 
+    /// The next message that is an image has this one.
+    fn hold_image(&mut self, _hash: Hash) {}
+
+    /// No message has it, or one does: its id.
+    fn drop_image(&mut self) -> Option<u64> {
+        None
+    }
+
+    /// Finds the image of a message.
+    fn image_finder(&self) -> FindImage {
+        Arc::new(|_, answer| answer(None))
+    }
+
     /// What is kept as a user's password.
     fn password(&self, _user: u32, answer: Read<Option<String>>) {
         answer(Ok(None));
@@ -58,6 +75,41 @@ pub trait Keep: Store + std::fmt::Debug {
 pub struct Memory {
     passwords: HashMap<u32, String>,
     secrets: HashMap<Token, String>,
+    images: ImageIndex,
+}
+
+#[derive(Clone, Debug, Default)]
+struct ImageIndex {
+    held: Option<Hash>,
+    posted: Option<u64>,
+    all: Arc<Mutex<HashMap<u64, Hash>>>,
+}
+
+impl ImageIndex {
+    fn hold(&mut self, hash: Hash) {
+        (self.held, self.posted) = (Some(hash), None);
+    }
+
+    fn posted(&mut self, posted: &Posted<'_>) {
+        if let Some(hash) = self.held.take_if(|_| posted.image) {
+            let id = message_id(posted.sequence);
+            self.all.lock().unwrap_or_else(PoisonError::into_inner).insert(id, hash);
+            self.posted = Some(id);
+        }
+    }
+
+    fn drop_held(&mut self) -> Option<u64> {
+        self.held = None;
+        self.posted.take()
+    }
+
+    fn finder(&self) -> FindImage {
+        let all = Arc::clone(&self.all);
+        Arc::new(move |id, answer| {
+            let found = all.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied();
+            answer(found);
+        })
+    }
 }
 
 impl Store for Memory {
@@ -68,9 +120,15 @@ impl Store for Memory {
                 self.passwords.insert(number, self.secrets.remove(&token).ok_or(NoRoom)?);
             }
             Record::NoUser { number } => drop(self.passwords.remove(&number)),
+            Record::Posted(posted) => self.images.posted(&posted),
             _ => {}
         }
         Ok(())
+    }
+
+    fn history(&self) -> bool {
+        // Of the messages it remembers which image each has.
+        true
     }
 }
 
@@ -95,6 +153,18 @@ impl Keep for Memory {
         self.secrets.remove(&token);
     }
 
+    fn hold_image(&mut self, hash: Hash) {
+        self.images.hold(hash);
+    }
+
+    fn drop_image(&mut self) -> Option<u64> {
+        self.images.drop_held()
+    }
+
+    fn image_finder(&self) -> FindImage {
+        self.images.finder()
+    }
+
     fn password(&self, user: u32, answer: Read<Option<String>>) {
         answer(Ok(self.passwords.get(&user).cloned()));
     }
@@ -109,6 +179,7 @@ pub struct Durable {
     /// What the operator was told last.
     in_trouble: bool,
     damaged: u64,
+    images: ImageIndex,
 }
 
 impl Durable {
@@ -129,7 +200,17 @@ impl Durable {
             ),
         };
         let (reader, damaged) = (store.reader(), store.damaged());
-        Ok((Durable { store, reader, describe, in_trouble: false, damaged }, restored))
+        Ok((
+            Durable {
+                store,
+                reader,
+                describe,
+                in_trouble: false,
+                damaged,
+                images: ImageIndex::default(),
+            },
+            restored,
+        ))
     }
 
     /// The store itself.
@@ -140,6 +221,9 @@ impl Durable {
 
 impl Store for Durable {
     fn write(&mut self, record: Record<'_>) -> Result<(), NoRoom> {
+        if let Record::Posted(posted) = &record {
+            self.images.posted(posted);
+        }
         self.store.write(record)
     }
 
@@ -175,6 +259,18 @@ impl Keep for Durable {
 
     fn drop_secret(&mut self, token: Token) {
         self.store.drop_secret(token);
+    }
+
+    fn hold_image(&mut self, hash: Hash) {
+        self.images.hold(hash);
+    }
+
+    fn drop_image(&mut self) -> Option<u64> {
+        self.images.drop_held()
+    }
+
+    fn image_finder(&self) -> FindImage {
+        self.images.finder()
     }
 
     fn password(&self, user: u32, answer: Read<Option<String>>) {

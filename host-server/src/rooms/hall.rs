@@ -182,6 +182,8 @@ impl Hall {
                 }
                 state.cache.put(id, bytes);
             }
+            // Done by whoever reads the commands.
+            Command::End => {}
             Command::Close(id) => {
                 if let Some(socket) = self.forget(id) {
                     let _ = socket.engine.emit("1");

@@ -261,9 +261,8 @@ impl Links {
         for socket in self.sockets.values_mut().filter(|socket| socket.link == link) {
             socket.link = into;
         }
-        let speaking = self.links.get_mut(&link).map_or(0, |members| {
-            std::mem::take(&mut members.speaking)
-        });
+        let speaking =
+            self.links.get_mut(&link).map_or(0, |members| std::mem::take(&mut members.speaking));
         if let Some(members) = self.links.get_mut(&into) {
             members.speaking += speaking;
         }

@@ -158,6 +158,8 @@ pub enum Command {
     },
     /// The link is over.
     Close(u64),
+    /// The server ends.
+    End,
 }
 
 impl Command {
@@ -295,10 +297,14 @@ impl Rooms {
         self.behind.load(Ordering::Relaxed) > BEHIND
     }
 
-    /// Ends every socket and the thread, and waits for it a while.
-    pub fn stop(mut self) {
-        self.flush();
-        drop(self.commands);
+    /// Has the thread end every socket, and itself.
+    pub fn hang_up(&self) {
+        // It has ended by itself, and has said why.
+        let _ = self.commands.send(vec![Command::End]);
+    }
+
+    /// Waits a while for the end of the thread, which was told so.
+    pub fn join(self) {
         let until = Instant::now() + 3 * FAREWELL;
         while !self.thread.is_finished() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(5));
@@ -335,12 +341,15 @@ impl Run {
         let engine = EngineIoService::with_config(Arc::clone(&self.hall), config);
         let site = Arc::new(Site::new(Arc::clone(&self.hall), engine, self.guard));
         let accepting = tokio::spawn(site::serve(listener, site, self.connections));
-        loop {
+        'run: loop {
             tokio::select! {
                 batch = self.orders.recv() => {
                     let Some(batch) = batch else { break };
                     let bytes = batch.iter().map(Command::len).sum();
                     for command in batch {
+                        if matches!(command, Command::End) {
+                            break 'run;
+                        }
                         self.hall.command(command);
                     }
                     self.behind.fetch_sub(bytes, Ordering::Relaxed);

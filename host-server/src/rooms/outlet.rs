@@ -148,7 +148,12 @@ impl Hall {
                 None => {
                     let (found, answer) = oneshot::channel();
                     // Who asked may be gone when the answer comes.
-                    (hall.find)(id, Box::new(move |hash| drop(found.send(hash))));
+                    (hall.find)(
+                        id,
+                        Box::new(move |hash| {
+                            let _ = found.send(hash);
+                        }),
+                    );
                     answer.await.ok().flatten()
                 }
             };

@@ -35,6 +35,7 @@ impl Server<'_> {
             self.tell_rooms();
         }
         self.write_connections();
+        self.out.rooms.flush();
         if self.store.dirty() {
             self.commit();
         }
@@ -60,6 +61,7 @@ impl Server<'_> {
                 batch.ops[i].what = What::Done;
             }
             self.write_connections();
+            self.out.rooms.flush();
         }
         let mut failed = false;
         for i in 0..batch.ops.len() {
@@ -69,6 +71,7 @@ impl Server<'_> {
             self.one_out(batch, i, failed, &mut taken);
         }
         self.write_connections();
+        self.out.rooms.flush();
         for (link, mark) in taken {
             self.exchange.taken(link, mark, lend!(self));
         }
@@ -98,14 +101,15 @@ impl Server<'_> {
             What::Deliver(frame) | What::Mail(frame, _) => {
                 seat.queued = seat.queued.saturating_sub(batch.frame(frame).len() as u32);
             }
-            What::Reply(frame) | What::Promise(frame, _) => {
+            What::Reply(frame) | What::Part(frame, _) | What::Promise(frame, _) => {
                 let len = batch.frame(frame).len() as u32;
                 seat.queued_replies = seat.queued_replies.saturating_sub(len);
             }
-            What::Close | What::Done => {}
+            What::Merge(_) | What::Close | What::Done => {}
         }
         match (port, what) {
             (_, What::Done) => {}
+            (Port::Rooms, _) => self.out_to_rooms(batch, link, what, refused),
             (Port::Tcp(place), What::Close) => {
                 self.out.seats.remove(link);
                 if let Some(connection) = self.tcp.connections.get_mut(place as usize) {
@@ -118,10 +122,11 @@ impl Server<'_> {
                 match what {
                     What::Mail(frame, mark) => connection.give_mail(batch.frame(frame), mark),
                     What::Promise(_, frame) if refused => connection.give(batch.frame(frame)),
-                    What::Deliver(frame) | What::Reply(frame) | What::Promise(frame, _) => {
-                        connection.give(batch.frame(frame));
-                    }
-                    What::Close | What::Done => {}
+                    What::Deliver(frame)
+                    | What::Reply(frame)
+                    | What::Part(frame, _)
+                    | What::Promise(frame, _) => connection.give(batch.frame(frame)),
+                    What::Merge(_) | What::Close | What::Done => {}
                 }
                 if !connection.touched {
                     connection.touched = true;
@@ -149,13 +154,17 @@ impl Server<'_> {
                     }
                 }
             }
-            (_, What::Reply(frame)) => self.answer(link, port, batch.frame(frame)),
+            (_, What::Reply(frame) | What::Part(frame, _)) => {
+                self.answer(link, port, batch.frame(frame));
+            }
             (_, What::Promise(_, frame)) if refused => {
                 self.answer(link, port, batch.frame(frame));
             }
             (_, What::Promise(frame, _)) => self.answer(link, port, batch.frame(frame)),
             // An endpoint is given answers alone, and stays open.
             (Port::Endpoint(_), What::Deliver(_) | What::Mail(..) | What::Close) => {}
+            // Only links of `rooms` are merged.
+            (_, What::Merge(_)) => {}
         }
     }
 
@@ -175,7 +184,7 @@ impl Server<'_> {
                 let Some(lanes) = self.out.queues.lanes(at) else { return false };
                 lanes.deliver(link, user, frame, now)
             }
-            Port::Tcp(_) | Port::Endpoint(_) => return false,
+            Port::Tcp(_) | Port::Endpoint(_) | Port::Rooms => return false,
         };
         match sent {
             Sent::Taken => return true,
@@ -233,7 +242,7 @@ impl Server<'_> {
                 let Some(lanes) = self.out.queues.lanes(at) else { return };
                 (lanes.answer(frame, now), lanes.owes_answers())
             }
-            Port::Tcp(_) => return,
+            Port::Tcp(_) | Port::Rooms => return,
         };
         if !answered {
             self.out.counters.answers_dropped += 1;

@@ -93,9 +93,13 @@ impl Server<'_> {
                 Question::Mail(asked) => self.read_mail(asked),
                 Question::History { token, .. } | Question::Message { token, .. } => {
                     self.exchange.history_page(token, 0, [], true, lend!(self));
+                    self.out.rooms.answered(token);
+                    self.feed_sockets();
                 }
                 Question::Chats { token, .. } => {
                     self.exchange.chats_page(token, 0, [], true, lend!(self));
+                    self.out.rooms.answered(token);
+                    self.feed_sockets();
                 }
             }
         }
@@ -150,9 +154,11 @@ impl Server<'_> {
         self.out.queues.sender = self.out.queues.answered(token);
         let answered = self.exchange.answer_question(token, reply, lend!(self));
         self.out.queues.sender = 0;
+        self.out.rooms.answered(token);
         let seat = answered.ok().and_then(|link| self.out.seats.get(link));
-        if let Some(Port::Tcp(place)) = seat.map(|seat| seat.port) {
-            self.feed(place);
+        match seat.map(|seat| seat.port) {
+            Some(Port::Tcp(place)) => self.feed(place),
+            _ => self.feed_sockets(),
         }
     }
 

@@ -5,7 +5,7 @@ use centrala_core::exchange::Link;
 use centrala_core::host::Room;
 
 use super::{Server, lend};
-use crate::outbox::Port;
+use crate::outbox::{Batch, Port, What};
 use crate::rooms::links::{Fate, Input, ROOM};
 use crate::rooms::{Arrival, Why};
 
@@ -53,7 +53,7 @@ impl Server<'_> {
     fn feed_socket(&mut self, socket: u64) {
         while let Some((link, Input { bytes, image })) = self.out.rooms.begin(socket) {
             if let Some(image) = &image {
-                self.store.hold_image(image.hash.0);
+                self.store.hold_image(image.hash);
             }
             let used = self.exchange.receive(link, &bytes, lend!(self));
             let posted = image.as_ref().and_then(|_| self.store.drop_image());
@@ -88,6 +88,31 @@ impl Server<'_> {
                 Fate::Taken(link, mark) => self.exchange.taken(link, mark, lend!(self)),
                 Fate::NotTaken(link, mark) => self.exchange.not_taken(link, mark, lend!(self)),
             }
+        }
+    }
+
+    /// Lets one thing out to a link's sockets.
+    pub(super) fn out_to_rooms(&mut self, batch: &Batch, link: Link, what: What, refused: bool) {
+        let rooms = &mut self.out.rooms;
+        match what {
+            What::Deliver(frame) => rooms.emit(link, batch.frame(frame), Some(frame)),
+            What::Mail(frame, mark) => {
+                rooms.emit_mail(link, batch.frame(frame), mark, self.out.now);
+            }
+            What::Part(frame, last) => rooms.emit_part(link, batch.frame(frame), last),
+            What::Promise(_, frame) if refused => rooms.emit(link, batch.frame(frame), None),
+            What::Reply(frame) | What::Promise(frame, _) => {
+                rooms.emit(link, batch.frame(frame), None);
+            }
+            What::Merge(into) => {
+                rooms.merged(link, into);
+                self.out.seats.remove(link);
+            }
+            What::Close => {
+                rooms.close(link);
+                self.out.seats.remove(link);
+            }
+            What::Done => {}
         }
     }
 

@@ -1,7 +1,8 @@
 //! Starting: everything that the server needs, or nothing.
 
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashSet, VecDeque};
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,10 +17,12 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use super::lanes::NamesFile;
 use super::questions::Questions;
 use super::{Server, lend};
-use crate::config::{Config, Shutdown};
+use crate::config::{self, Config, Shutdown};
 use crate::outbox::{Batch, Out, Port};
 use crate::poll::Poll;
 use crate::restore::restore;
+use crate::rooms::Rooms;
+use crate::rooms::images::Images;
 use crate::store::Keep;
 use crate::sysv::endpoint::{Endpoint, Unavailable};
 use crate::sysv::{LANES, QUEUES, Queues, Spec, TOPICS};
@@ -50,6 +53,17 @@ pub fn raise_descriptor_limit() {
     {
         tracing::debug!(%error, "cannot raise the limit of descriptors");
     }
+}
+
+/// An address that cannot be had.
+fn no_address(key: &str, address: SocketAddr, error: &io::Error) -> StartError {
+    let what = match error.kind() {
+        io::ErrorKind::AddrInUse => "is in use".into(),
+        io::ErrorKind::AddrNotAvailable => "is no address of this machine".into(),
+        io::ErrorKind::PermissionDenied => "is not allowed to this user".into(),
+        _ => error.to_string(),
+    };
+    StartError(format!("{key}: {address} {what}"))
 }
 
 /// The kernel gives no process a higher number (`PID_MAX_LIMIT`).
@@ -93,15 +107,9 @@ impl<'m> Server<'m> {
         server.tick();
         if let Some(direct) = &config.direct {
             let address = direct.listen;
-            let address = server.tcp.listen(address, &server.poll).map_err(|error| {
-                let what = match error.kind() {
-                    io::ErrorKind::AddrInUse => "is in use".into(),
-                    io::ErrorKind::AddrNotAvailable => "is no address of this machine".into(),
-                    io::ErrorKind::PermissionDenied => "is not allowed to this user".into(),
-                    _ => error.to_string(),
-                };
-                StartError(format!("direct.listen: {address} {what}"))
-            })?;
+            let listening = server.tcp.listen(address, &server.poll);
+            let address =
+                listening.map_err(|error| no_address("direct.listen", address, &error))?;
             server.ready.push(format!("direct: {address}"));
         }
         if let Some(topics) = &config.topics {
@@ -119,8 +127,37 @@ impl<'m> Server<'m> {
                 StartError(format!("lanes.directory: {}: {error}", path.display()))
             })?;
         }
+        if let Some(rooms) = &config.rooms {
+            server.add_rooms(rooms, config, restored)?;
+        }
         server.restore_sessions(&restored.sessions);
         Ok(server)
+    }
+
+    /// Starts the thread of `rooms`.
+    fn add_rooms(
+        &mut self,
+        rooms: &config::Rooms,
+        config: &Config,
+        restored: &Restored,
+    ) -> Result<(), StartError> {
+        let most = u64::from(rooms.images) << 20;
+        let images = match config.data.directory().map_err(|e| StartError(e.to_string()))? {
+            None => Images::in_memory(most),
+            Some(directory) => {
+                let directory = directory.join("images");
+                let known = HashSet::new();
+                Images::open(&directory, &known, most).map_err(|error| {
+                    StartError(format!("data: {}: {error}", directory.display()))
+                })?
+            }
+        };
+        let (clients, find) = (config.limits.clients, self.store.image_finder());
+        let thread = Rooms::start(rooms, clients, images, find, self.poll.waker());
+        let thread = thread.map_err(|error| no_address("rooms.listen", rooms.listen, &error))?;
+        self.ready.push(format!("rooms: http://{}/", thread.address()));
+        self.out.rooms.set(thread);
+        Ok(())
     }
 
     /// Lets clients of a server that was killed go on, whose queues are still there. Whoever is
