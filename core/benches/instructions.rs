@@ -219,7 +219,7 @@ impl Bench {
             group_index: zeroes(groups),
             memberships: slots(2 * MEMBERS),
             chats: &mut [],
-            chat_index: &mut [0],
+            chat_index: zeroes(1),
             sessions: slots(SESSIONS),
             session_index: zeroes(SESSIONS.next_power_of_two()),
             messages: slots(messages),

@@ -63,6 +63,8 @@ pub enum Outcome {
     Malformed,
     /// Not a name ([`crate::name::Name`]).
     BadName,
+    /// A version of the dialect that this exchange does not speak.
+    Version,
     /// Wrong password, or somebody else's name.
     NotAllowed,
     /// Nobody is logged in on the link.
@@ -121,6 +123,10 @@ pub enum Kind {
     Chats,
     /// [`crate::request::Request::Image`].
     Image,
+    /// [`crate::request::Request::ShutDown`].
+    ShutDown,
+    /// [`crate::request::Request::Ping`].
+    Ping,
 }
 
 /// A message on its way to a recipient.
@@ -131,6 +137,9 @@ pub struct Message<'a> {
     pub id: u32,
     /// Which message of the exchange it is ([`crate::exchange::message_id`]).
     pub sequence: u64,
+    /// Of mail: which one of its session's it is, from 1, for its transport or its client to
+    /// confirm. 0: it is not mail, or goes to many.
+    pub mark: u32,
     /// The sender.
     pub from: Party<'a>,
     /// The recipient; nobody in a copy that goes to a whole group.
@@ -163,6 +172,8 @@ pub struct Answer<'a> {
     pub kind: Kind,
     /// How it went.
     pub outcome: Outcome,
+    /// How much the limit is, if it was reached; 0 where the exchange does not know.
+    pub size: u32,
     /// Who or what it was about: the recipient of a message, or its group.
     pub about: Party<'a>,
     /// Whether `about` is a group.

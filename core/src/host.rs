@@ -113,7 +113,12 @@ pub trait Outbox {
     /// The link is over: what was given for it may still leave, nothing more is read.
     fn close(&mut self, link: Link);
 
-    /// A client asks to end the server. The host may have been told to refuse.
+    /// Whether the client of a link may end the server.
+    fn may_shut_down(&mut self, _link: Link) -> bool {
+        true
+    }
+
+    /// A client ends the server.
     fn shut_down(&mut self);
 
     /// Something that an operator may want to read.

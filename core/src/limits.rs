@@ -13,6 +13,10 @@ pub enum Registration {
     },
 }
 
+/// Bytes of the longest text that any exchange takes: what a frame of `native`, whose length has 16
+/// bits, has room for beside the rest.
+pub const MESSAGE_LENGTH_MAX: usize = 65_000;
+
 /// Limits of the `topics` dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -37,7 +41,8 @@ pub struct Lanes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Limits {
-    /// Bytes of one text; at most what the arena has for each message.
+    /// Bytes of one text; at most what the arena has for each message, and
+    /// [`MESSAGE_LENGTH_MAX`].
     pub message_length: usize,
     /// Messages that may wait for one user.
     pub mailbox: u32,

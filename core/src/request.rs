@@ -119,6 +119,11 @@ pub enum Request<'a> {
         /// The id it carried to the recipient.
         id: u32,
     },
+    /// The sender has all mail that it was sent, up to this mark ([`crate::event::Message::mark`]).
+    Taken {
+        /// From 1.
+        mark: u32,
+    },
     /// A new group, owned by the sender.
     CreateGroup {
         /// Its name.
@@ -185,6 +190,13 @@ pub enum Request<'a> {
         /// From 1.
         id: u64,
     },
+    /// The list of a group's members.
+    Members {
+        /// The group.
+        group: Target<'a>,
+    },
     /// End the server, as SIGTERM does.
     ShutDown,
+    /// Nothing but an answer.
+    Ping,
 }

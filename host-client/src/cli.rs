@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 const AFTER_HELP: &str = "\
 A URL names dialect, user and place:
+  native://anna@127.0.0.1:4811   all that an exchange can do, over TCP; the default, with $USER
   direct://anna@127.0.0.1:4810   direct messages over TCP
   queues://anna:secret@99999     direct messages and numbered groups over SysV queues
   lanes://anna:secret@6661       the same over one SysV queue; names of others come from the file
@@ -111,13 +112,10 @@ enum Command {
 /// # Errors
 /// [`Failure`], which has the message and the exit code.
 pub fn run(cli: Cli) -> Result<(), Failure> {
-    let Some(url) = cli.url else {
-        return Err(Failure::Usage(
-            "no URL: give --url or set CENTRALA_URL, as in --url direct://anna@127.0.0.1:4810"
-                .into(),
-        ));
+    let mut url = match cli.url {
+        Some(url) => Url::parse(&url)?,
+        None => Url::default_of(std::env::var("USER").ok())?,
     };
-    let mut url = Url::parse(&url)?;
     if url.password.is_none() {
         let password = std::env::var("CENTRALA_PASSWORD").ok();
         url.password = password.filter(|text| !text.is_empty()).map(Password::new);

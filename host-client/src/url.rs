@@ -3,6 +3,7 @@
 //! | dialect  | place                     | when it is left out |
 //! |----------|---------------------------|---------------------|
 //! | `direct` | `host[:port]`             | `127.0.0.1:4810`    |
+//! | `native` | `host[:port]`             | `127.0.0.1:4811`    |
 //! | `queues` | the server's queue key    | `99999`             |
 //! | `lanes`  | the server's queue key    | `6661`              |
 //! | `topics` | the server's queue key    | `12345`             |
@@ -21,6 +22,8 @@ use std::path::PathBuf;
 pub enum Dialect {
     /// Direct messages with receipts, over TCP.
     Direct,
+    /// All that an exchange can do, over TCP.
+    Native,
     /// Accounts and numbered groups, over a SysV queue per client.
     Queues,
     /// Accounts and numbered groups, over one SysV queue for all.
@@ -31,13 +34,14 @@ pub enum Dialect {
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: [Dialect; 4] =
-        [Dialect::Direct, Dialect::Queues, Dialect::Lanes, Dialect::Topics];
+    pub const ALL: [Dialect; 5] =
+        [Dialect::Direct, Dialect::Native, Dialect::Queues, Dialect::Lanes, Dialect::Topics];
 
     /// The scheme of its URLs.
     pub fn name(self) -> &'static str {
         match self {
             Dialect::Direct => "direct",
+            Dialect::Native => "native",
             Dialect::Queues => "queues",
             Dialect::Lanes => "lanes",
             Dialect::Topics => "topics",
@@ -47,6 +51,7 @@ impl Dialect {
     fn default_place(self) -> Place {
         match self {
             Dialect::Direct => Place::Address { host: "127.0.0.1".into(), port: 4810 },
+            Dialect::Native => Place::Address { host: "127.0.0.1".into(), port: 4811 },
             Dialect::Queues => Place::Key(99999),
             Dialect::Lanes => Place::Key(6661),
             Dialect::Topics => Place::Key(12345),
@@ -127,7 +132,7 @@ impl Url {
     /// # Errors
     /// [`Failure::Usage`] with the part that is wrong. It never repeats a password.
     pub fn parse(text: &str) -> Result<Url, Failure> {
-        let form = "a URL is DIALECT://USER@PLACE, as direct://anna@127.0.0.1:4810 or \
+        let form = "a URL is DIALECT://USER@PLACE, as native://anna@127.0.0.1:4811 or \
                     topics://anna@12345";
         let (scheme, rest) =
             text.split_once("://").ok_or_else(|| Failure::Usage(format!("no '://': {form}")))?;
@@ -169,6 +174,22 @@ impl Url {
             Place::Address { port, .. } => address(place, port)?,
         };
         Ok(Url { dialect, user, password, place, directory: directory.map(PathBuf::from) })
+    }
+
+    /// What holds where no URL was given: `native`, as the user of this machine.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`]: there is no such user.
+    pub fn default_of(user: Option<String>) -> Result<Url, Failure> {
+        let dialect = Dialect::Native;
+        if user.as_ref().is_none_or(String::is_empty) {
+            return Err(Failure::Usage(
+                "no URL, and no USER to make one of: give --url or set CENTRALA_URL, as in --url \
+                 native://anna@127.0.0.1:4811"
+                    .into(),
+            ));
+        }
+        Ok(Url { dialect, user, password: None, place: dialect.default_place(), directory: None })
     }
 
     /// The user.
@@ -294,6 +315,7 @@ mod tests {
             ("direct://~12@[::1]:99/", Dialect::Direct, "~12", "", at("::1", 99)),
             ("direct://anna@[::1]", Dialect::Direct, "anna", "", at("::1", 4810)),
             ("direct://anna", Dialect::Direct, "", "", at("anna", 4810)),
+            ("native://anna@", Dialect::Native, "anna", "", at("127.0.0.1", 4811)),
             ("topics://jan%20kowal@7", Dialect::Topics, "jan kowal", "", Place::Key(7)),
             ("topics://anna:a:b@@0x1a0B", Dialect::Topics, "anna", "a:b@", Place::Key(0x1a0b)),
             ("topics://anna:@", Dialect::Topics, "anna", "", Place::Key(12345)),
@@ -313,7 +335,7 @@ mod tests {
             ("anna@127.0.0.1", "no '://'"),
             (
                 "smtp://anna@127.0.0.1",
-                "unknown dialect 'smtp': this client speaks direct, queues, lanes",
+                "unknown dialect 'smtp': this client speaks direct, native, queues, lanes",
             ),
             ("direct://anna@:4810", "no host"),
             ("direct://anna@::1", "between [ and ]"),
@@ -369,6 +391,16 @@ mod tests {
             };
             assert!(message.contains(says), "{text}: {message}");
             assert!(!message.contains("secret"));
+        }
+    }
+
+    #[test]
+    fn without_a_url_it_is_native_as_the_user_of_the_machine() {
+        let url = Url::default_of(Some("anna".into())).unwrap();
+        assert_eq!(url, Url::parse("native://anna@127.0.0.1:4811").unwrap());
+        for none in [None, Some(String::new())] {
+            let Err(Failure::Usage(message)) = Url::default_of(none) else { panic!() };
+            assert!(message.starts_with("no URL"), "{message}");
         }
     }
 

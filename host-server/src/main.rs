@@ -125,6 +125,9 @@ fn check(arguments: &Arguments, config: &Config) -> ExitCode {
     if let Some(direct) = &config.direct {
         page += &format!("direct: {}\n", direct.listen);
     }
+    if let Some(native) = &config.native {
+        page += &format!("native: {}\n", native.listen);
+    }
     if let Some(topics) = &config.topics {
         page += &format!(
             "topics: key {}, mode {:04o}, {} clients, {} topics\n",
@@ -203,12 +206,14 @@ fn open(
         return Ok((Box::new(store), Restored::default()));
     };
     let opened = Durable::open(&directory, &config.store_options(arguments.quarantine));
-    let (store, restored) = opened.map_err(|error| match error {
+    let (mut store, restored) = opened.map_err(|error| match error {
         centrala_store::Error::Damaged { .. } => {
             format!("{error}; --quarantine moves it aside and begins anew")
         }
         error => error.to_string(),
     })?;
+    // The server holds back what could tell of a change until it is durable.
+    store.store().gather_directory();
     tracing::info!("{}", store.describe());
     if let Some(aside) = &restored.quarantined {
         tracing::error!("the store was damaged: moved to {}, begins anew", aside.display());

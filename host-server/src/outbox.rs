@@ -1,10 +1,11 @@
 //! Where the exchange puts what it wants sent, until the batch is applied.
 //!
 //! The exchange's calls only note down what is to go where ([`Op`]), in the order they come; the
-//! loop lets it out afterwards ([`crate::server`]). Two calls must act at once, as they are answered:
+//! loop lets it out afterwards ([`crate::server`]), some of it only when a commit is over. Two calls must act at once, as they are answered:
 //! [`open`](centrala_core::host::Outbox::open) looks for a client's queue, and `take_back` takes
 //! messages out of the server's.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use centrala_core::exchange::{Link, Token};
@@ -46,10 +47,8 @@ pub struct Seat {
     pub queued_replies: u32,
     /// What of the room that the exchange was told of is left at least.
     pub left: Room,
-    /// The batch in which a promise on this link waits for the commit.
+    /// The time the batches were gone through in which a promise on this link was held back.
     pub held: u64,
-    /// The batch in which the link took no more.
-    pub refusing: u64,
     /// Noted down as having been given messages.
     pub touched: bool,
     /// When it is looked at next, if it has to be.
@@ -88,7 +87,6 @@ impl Seats {
             queued_replies: 0,
             left: room,
             held: 0,
-            refusing: 0,
             touched: false,
             due: None,
             backoff: 0,
@@ -150,6 +148,13 @@ pub struct Batch {
     /// In the order they came.
     pub ops: Vec<Op>,
     bytes: Vec<u8>,
+    /// The commits, by number, that its promises wait for: the first one to be over when it was
+    /// made, and the last.
+    pub commits: (u64, u64),
+    /// The commit that all of it waits for, as it could tell of a change of the directory.
+    pub hidden: u64,
+    /// One of its commits failed: its promises leave as they were refused.
+    pub refused: bool,
 }
 
 impl Batch {
@@ -166,12 +171,38 @@ impl Batch {
         Frame { at: at as u32, len: bytes.len() as u32 }
     }
 
+    /// Bytes that it holds.
+    pub fn size(&self) -> usize {
+        self.bytes.len() + self.ops.len() * size_of::<Op>()
+    }
+
     /// Forgets all, and most of the memory if it was much.
     pub fn clear(&mut self) {
         self.ops.clear();
-        self.ops.shrink_to(64 * 1024);
+        self.ops.shrink_to(16 * 1024);
         self.bytes.clear();
-        self.bytes.shrink_to(1024 * 1024);
+        self.bytes.shrink_to(256 * 1024);
+        (self.commits, self.hidden, self.refused) = ((0, 0), 0, false);
+    }
+
+    /// Takes out the messages for a link from a place on, oldest first, and what is behind them for
+    /// it that the store has. Returns the first mark among the latter.
+    pub fn withdraw(
+        &mut self,
+        link: Link,
+        from: usize,
+        each: &mut dyn FnMut(&[u8]),
+    ) -> Option<u32> {
+        let (mut mail, bytes) = (None, &self.bytes);
+        for op in self.ops.iter_mut().skip(from).filter(|op| op.link == link) {
+            match op.what {
+                What::Deliver(frame) => each(&bytes[Range::from(frame)]),
+                What::Mail(_, mark) => mail = mail.or(Some(mark)),
+                _ => continue,
+            }
+            op.what = What::Done;
+        }
+        mail
     }
 }
 
@@ -224,8 +255,12 @@ pub struct MailAsked {
 }
 
 /// By how much the exchange may count a message larger than its frame is: a dialect's room for the
-/// longest names, of which `lanes` may write two.
-const COUNTED_LARGER: u32 = 2 * (NAME_LENGTH as u32 + 2);
+/// longest names, of which `lanes` may write two, and `native`'s for the largest numbers too.
+const COUNTED_LARGER: u32 = {
+    let lanes = 2 * (NAME_LENGTH as u32 + 2);
+    let native = centrala_core::dialect::native::OVERHEAD as u32;
+    if lanes > native { lanes } else { native }
+};
 
 /// The exchange counts a row of a list as so much at least.
 const ROW: u32 = 64;
@@ -233,8 +268,10 @@ const ROW: u32 = 64;
 /// The outbox of the exchange.
 #[derive(Debug)]
 pub struct Out {
-    /// What is to be sent.
+    /// What is to be sent, since the loop looked last.
     pub batch: Batch,
+    /// What was to be sent before and waits, oldest first.
+    pub held: VecDeque<Batch>,
     /// Links.
     pub seats: Seats,
     /// Links that were given messages.
@@ -247,8 +284,8 @@ pub struct Out {
     pub asks: Vec<Question>,
     /// Milliseconds since the server started.
     pub now: u64,
-    /// The endpoint whose bytes the exchange was given.
-    pub via: Option<u32>,
+    /// Whether clients of `native` may end the server.
+    pub shutdown: bool,
     /// A client asked to end the server, and it may.
     pub shut_down: bool,
     /// What happened.
@@ -261,13 +298,14 @@ impl Out {
     pub fn new(queues: Queues) -> Out {
         Out {
             batch: Batch::default(),
+            held: VecDeque::new(),
             seats: Seats::default(),
             touched: Vec::new(),
             queues,
             rooms: Links::default(),
             asks: Vec::new(),
             now: 0,
-            via: None,
+            shutdown: false,
             shut_down: false,
             counters: Counters::default(),
             not_kept: Throttle::default(),
@@ -277,6 +315,13 @@ impl Out {
     /// Whether nothing is noted down.
     pub fn is_empty(&self) -> bool {
         self.batch.ops.is_empty() && self.asks.is_empty()
+    }
+
+    /// Takes back the messages that a link has not been given yet, oldest first, and what the store
+    /// has of it. Returns the first mark among the latter.
+    pub fn withdraw(&mut self, link: Link, each: &mut dyn FnMut(&[u8])) -> Option<u32> {
+        let batches = self.held.iter_mut().chain([&mut self.batch]);
+        batches.fold(None, |mail, batch| mail.or(batch.withdraw(link, 0, each)))
     }
 
     fn push(&mut self, link: Link, what: What) {
@@ -403,18 +448,7 @@ impl Outbox for Out {
             each(&frame);
         }
         // Then what was to follow. Mail is with the exchange all the same.
-        for i in 0..self.batch.ops.len() {
-            let op = self.batch.ops[i];
-            if op.link != link {
-                continue;
-            }
-            match op.what {
-                What::Deliver(frame) => each(self.batch.frame(frame)),
-                What::Mail(..) => {}
-                _ => continue,
-            }
-            self.batch.ops[i].what = What::Done;
-        }
+        self.withdraw(link, each);
     }
 
     fn gone(&mut self, link: Link) -> bool {
@@ -443,14 +477,23 @@ impl Outbox for Out {
         self.push(link, What::Close);
     }
 
-    fn shut_down(&mut self) {
-        let endpoint = self.via.and_then(|at| self.queues.endpoints.get(at as usize));
-        if endpoint.is_some_and(|endpoint| endpoint.shutdown) {
-            self.shut_down = true;
-        } else {
+    fn may_shut_down(&mut self, link: Link) -> bool {
+        let may = match self.seats.get(link).map(|seat| seat.port) {
+            Some(Port::Endpoint(at)) => {
+                self.queues.endpoints.get(at as usize).is_some_and(|endpoint| endpoint.shutdown)
+            }
+            Some(Port::Tcp(_)) => self.shutdown,
+            _ => false,
+        };
+        if !may {
             self.counters.shutdowns_denied += 1;
             tracing::warn!("a client asked to end the server, which the configuration refuses");
         }
+        may
+    }
+
+    fn shut_down(&mut self) {
+        self.shut_down = true;
     }
 
     fn note(&mut self, note: Note) {

@@ -14,8 +14,8 @@ pub enum Source {
     Wake,
     /// A signal arrived.
     Signal,
-    /// A connection waits to be accepted.
-    Listener,
+    /// A connection waits to be accepted, at the listener of this place.
+    Listener(u32),
     /// A connection: its place, and a number that tells it from others that had the place.
     Connection(u32, u32),
     /// The process of a queue client, likewise.
@@ -30,7 +30,7 @@ impl Source {
         let (class, place, serial) = match self {
             Source::Wake => (0u64, 0, 0),
             Source::Signal => (1, 0, 0),
-            Source::Listener => (2, 0, 0),
+            Source::Listener(place) => (2, place, 0),
             Source::Connection(place, serial) => (3, place, serial),
             Source::Process(place, serial) => (4, place, serial),
         };
@@ -42,7 +42,7 @@ impl Source {
         match data >> 60 {
             0 => Source::Wake,
             1 => Source::Signal,
-            2 => Source::Listener,
+            2 => Source::Listener(place),
             3 => Source::Connection(place, serial),
             _ => Source::Process(place, serial),
         }
@@ -192,7 +192,7 @@ mod tests {
         for source in [
             Source::Wake,
             Source::Signal,
-            Source::Listener,
+            Source::Listener(1),
             Source::Connection(u32::MAX, SERIAL),
             Source::Process(7, 1),
         ] {

@@ -1,9 +1,9 @@
-//! The store as the loop sees it: the exchange's [`Store`], and a commit for each batch.
+//! The store as the loop sees it: the exchange's [`Store`], and commits that run beside the loop.
 //!
-//! The exchange writes records while a batch is applied. Before an answer leaves that promises
-//! anything, the loop commits once ([`Keep::commit`]), if there is anything to commit
-//! ([`Keep::dirty`]). A store on disk gathers records in `write`, makes those of the directory
-//! durable there, and syncs the rest in `commit`.
+//! The exchange writes records while a batch is applied. If that left anything to commit
+//! ([`Keep::dirty`]), the loop begins a commit ([`Keep::begin_commit`]) and goes on; an answer that
+//! promises anything leaves when it is told that the commit is over. A store on disk gathers records
+//! in `write`, and its own thread makes them durable.
 //!
 //! [`Durable`] is on disk, [`Memory`] keeps nothing.
 
@@ -21,16 +21,29 @@ use crate::rooms::images::Hash;
 /// Called with what was read, on a thread of the store's.
 pub type Read<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
 
+/// Called when a commit is over, on whatever thread; with an error nothing of it is durable, and no
+/// promise that rests on it may leave.
+pub type Committed = Box<dyn FnOnce(Result<(), NoRoom>) + Send>;
+
 /// A store that commits in batches.
 pub trait Keep: Store + std::fmt::Debug {
-    /// Whether anything was written that is not durable yet.
+    /// Whether anything was written since the last commit began.
     fn dirty(&self) -> bool;
 
-    /// Makes durable what was written.
-    ///
-    /// # Errors
-    /// It is not durable, none of it: no promise that rests on it may leave.
-    fn commit(&mut self) -> Result<(), NoRoom>;
+    /// Whether users, groups or memberships were changed since the last commit began: nothing leaves
+    /// that could tell of such a change before it is durable.
+    fn changes_directory(&self) -> bool {
+        false
+    }
+
+    /// Bytes of what was written since the last commit began.
+    fn gathered(&self) -> usize {
+        0
+    }
+
+    /// Begins to make durable what was written, and does not wait for it. Commits are made in the
+    /// order in which they were begun.
+    fn begin_commit(&mut self, done: Committed);
 
     /// What it promises, for the log: where things are kept, if they are.
     fn describe(&self) -> String;
@@ -137,8 +150,8 @@ impl Keep for Memory {
         false
     }
 
-    fn commit(&mut self) -> Result<(), NoRoom> {
-        Ok(())
+    fn begin_commit(&mut self, done: Committed) {
+        done(Ok(()));
     }
 
     fn describe(&self) -> String {
@@ -241,12 +254,16 @@ impl Keep for Durable {
         self.store.is_dirty()
     }
 
-    fn commit(&mut self) -> Result<(), NoRoom> {
-        let committed = self.store.commit();
-        if committed.is_err() {
-            self.report();
-        }
-        committed.map_err(|_| NoRoom)
+    fn changes_directory(&self) -> bool {
+        self.store.changes_directory()
+    }
+
+    fn gathered(&self) -> usize {
+        self.store.gathered()
+    }
+
+    fn begin_commit(&mut self, done: Committed) {
+        self.store.begin_commit(|result| done(result.map_err(|_| NoRoom)));
     }
 
     fn describe(&self) -> String {

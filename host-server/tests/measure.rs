@@ -18,7 +18,9 @@ use common::{Server, key};
 
 const MORE: &str = "[limits]\nmail = 1000000000\nmail_per_user = 1000000000\nhistory = 1000000000\n\
                     [accounts]\nregistrations_per_minute = 60000\n";
-const SECONDS: u64 = 8;
+const SECONDS: u64 = 2;
+/// So often the server and the store alone are measured in turns: other things run on the machine.
+const TURNS: usize = 5;
 /// Bytes of a text.
 const TEXT: usize = 256;
 const FIRST: u64 = 1 << 62;
@@ -176,12 +178,20 @@ fn by_the_store(group: u64, users: u32) -> f64 {
 fn acknowledged_messages_a_second_beside_the_stores_own_rate() {
     println!("senders | server, messages/s | to a commit | store alone, messages/s | share");
     for senders in [1, 16, 256] {
-        let (server, group) = through_the_server(senders);
-        let store = by_the_store(group.round().max(1.0) as u64, senders as u32);
-        println!(
-            "{senders:>7} | {server:>18.0} | {group:>11.1} | {store:>23.0} | {:>4.0} %",
-            server / store * 100.0
-        );
+        let turns: Vec<[f64; 4]> = (0..TURNS)
+            .map(|_| {
+                let (server, group) = through_the_server(senders);
+                let store = by_the_store(group.round().max(1.0) as u64, senders as u32);
+                [server, group, store, server / store * 100.0]
+            })
+            .collect();
+        let median = |of: usize| {
+            let mut all: Vec<f64> = turns.iter().map(|turn| turn[of]).collect();
+            all.sort_by(f64::total_cmp);
+            all[TURNS / 2]
+        };
+        let [server, group, store, share] = [0, 1, 2, 3].map(median);
+        println!("{senders:>7} | {server:>18.0} | {group:>11.1} | {store:>23.0} | {share:>4.0} %");
     }
 }
 

@@ -3,7 +3,6 @@
 mod common;
 
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use centrala_core::dialect::queues::kind;
 use centrala_sysv::{Queue, Receive};
@@ -65,11 +64,9 @@ fn a_client_whose_process_is_killed_is_logged_out_and_loses_nothing() {
     // It is there until it is killed, and its queue stays.
     assert!(ola.ask(kind::ONLINE, &ola.index.to_string()).contains("jan"));
     held.kill();
-    let killed = Instant::now();
     until("the log-out", || {
         (!ola.ask(kind::ONLINE, &ola.index.to_string()).contains("jan")).then_some(())
     });
-    assert!(killed.elapsed() < Duration::from_secs(5));
     assert!(Queue::open(keys.0[0]).is_ok());
     // Another process with the same queue.
     let jan = office.log_in_queues_at(keys.0[0], "jan");
@@ -88,13 +85,11 @@ fn a_client_whose_queue_is_removed_is_logged_out() {
     assert_eq!(jan.next(0).text, "read");
     let number = jan.index as u32;
     drop(jan);
-    let removed = Instant::now();
     // This finds it out at once, and is kept.
     ola.write(number, "kept");
     until("the log-out", || {
         (!ola.ask(kind::ONLINE, &ola.index.to_string()).contains("jan")).then_some(())
     });
-    assert!(removed.elapsed() < Duration::from_secs(5));
     assert_eq!(office.log_in_queues("jan").next(0).text, "kept");
 }
 

@@ -61,9 +61,17 @@ fn check_prints_addresses_and_the_size_of_every_table_and_starts_nothing() {
 
 #[test]
 fn the_defaults_are_what_the_built_in_configuration_says() {
-    let output = Command::new(env!("CARGO_BIN_EXE_centralad")).arg("check").output().unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_centralad"));
+    // Nothing of whoever runs this.
+    let output = command.arg("check").env("XDG_STATE_HOME", state.path()).output().unwrap();
     let page = String::from_utf8(output.stdout).unwrap();
-    assert!(page.contains("direct: 127.0.0.1:4810\ntopics: key 12345, mode 0600"), "{page}");
+    assert!(
+        page.contains(
+            "direct: 127.0.0.1:4810\nnative: 127.0.0.1:4811\ntopics: key 12345, mode 0600"
+        ),
+        "{page}"
+    );
     let lanes = "lanes: key 6661, mode 0600, 32 users, 16 groups, names in ";
     assert!(page.contains(&format!("\nqueues: key 99999, mode 0600\n{lanes}")), "{page}");
 }

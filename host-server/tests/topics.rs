@@ -3,7 +3,7 @@
 mod common;
 
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use centrala_core::dialect::direct::{MESSAGE, RESPONSE};
 use centrala_core::dialect::topics::{kind, request};
@@ -63,7 +63,7 @@ fn a_leftover_queue_is_taken_over_and_what_lay_in_it_is_dropped() {
     }
     let server = Server::with_key(key, "", "");
     assert_eq!(server.queue(), *queue, "clients may wait at it");
-    until("it is logged", || server.logged("took over the queue").then_some(()));
+    server.until_logged("took over the queue");
     let stat = queue.stat().unwrap();
     assert_eq!((stat.messages, stat.mode), (0, 0o600));
     server.log_in("anna");
@@ -87,10 +87,8 @@ fn a_second_server_on_the_same_key_is_refused_and_the_first_one_goes_on() {
 fn sigterm_removes_the_queue_and_leaves_those_of_clients() {
     let mut server = Server::start("", "");
     let client = server.log_in("anna");
-    let begun = Instant::now();
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait().code(), Some(0));
-    assert!(begun.elapsed() < Duration::from_secs(5));
     assert!(Queue::open(server.key).is_err());
     assert!(client.queue.stat().is_ok());
 }
@@ -113,7 +111,7 @@ fn a_shutdown_request_is_dropped_where_the_configuration_says_so() {
     let client = server.log_in("anna");
     client.ask(request::SHUT_DOWN, 0, 0, "");
     assert_eq!(client.request(request::NEW_TOPIC, 0, 0, "news"), 0);
-    assert!(server.logged("the configuration refuses"));
+    server.until_logged("the configuration refuses");
 }
 
 #[test]
@@ -209,9 +207,7 @@ fn a_killed_client_is_logged_out_and_gets_what_it_had_not_read_at_its_next_log_i
     client.abandon();
     let left = Removed(queue);
     process.kill();
-    let begun = Instant::now();
     until("it is logged out", || (left.stat().unwrap().messages == 0).then_some(()));
-    assert!(begun.elapsed() < Duration::from_secs(5));
     // The same name, from another process with another queue.
     let again = server.log_in("reader");
     let of_topic: Vec<String> = (0..4).map(|_| again.next(kind::TOPIC).2).collect();
@@ -235,8 +231,11 @@ fn reads_from_a_queue_and_stays() {
 #[test]
 fn a_client_whose_key_is_no_pid_is_known_by_who_reads_from_its_queue() {
     let (server, owner) = with_group("");
+    // Subscribed with another queue: this very process is not to read from the one that matters.
+    let before = server.log_in("reader");
+    assert_eq!(before.request(request::SUBSCRIBE, 0, -1, ""), 0);
+    drop(before);
     let client = server.log_in("reader");
-    assert_eq!(client.request(request::SUBSCRIBE, 0, -1, ""), 0);
     let mut process = Process(
         Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "reads_from_a_queue_and_stays", "--ignored", "--nocapture"])
@@ -247,15 +246,12 @@ fn a_client_whose_key_is_no_pid_is_known_by_who_reads_from_its_queue() {
     );
     owner.request(request::PUBLISH, 0, 3, "read");
     until("the process has read it", || {
-        // It may be named by its thread.
         let stat = client.queue.stat().unwrap();
-        (stat.messages == 0 && stat.last_receive_pid >= process.pid()).then_some(())
+        (stat.messages == 0 && stat.last_receive_pid != 0).then_some(())
     });
     owner.request(request::PUBLISH, 0, 3, "unread");
     process.kill();
-    let begun = Instant::now();
-    until("it is logged out", || server.logged("process is gone").then_some(()));
-    assert!(begun.elapsed() < Duration::from_secs(5));
+    server.until_logged("process is gone");
     let again = server.log_in("reader");
     assert_eq!(again.next(0).2, "news: unread");
 }
@@ -266,7 +262,7 @@ fn an_answer_to_a_log_in_that_nobody_fetches_is_taken_back_with_what_was_deliver
     let mut anna = server.connect("anna");
     let first = server.log_in("reader");
     drop(first);
-    until("it is logged out", || server.logged("queue is gone").then_some(()));
+    server.until_logged("queue is gone");
     anna.send(MESSAGE, 1, "reader", "for later");
     assert_eq!(anna.next().3, "300");
     // It logs in and dies before it looks.
@@ -278,7 +274,7 @@ fn an_answer_to_a_log_in_that_nobody_fetches_is_taken_back_with_what_was_deliver
     };
     let its_key = silent.queue.stat().unwrap().key;
     Topics { id: its_key, ..silent }.log_in_and_forget("reader");
-    until("it is taken back", || server.logged("taken back").then_some(()));
+    server.until_logged("taken back");
     let again = server.log_in("reader");
     assert_eq!(again.next(0).2, "anna: for later");
 }
@@ -307,7 +303,7 @@ fn a_message_larger_than_any_request_does_not_stop_the_others() {
     assert_eq!(owner.request(request::NEW_TOPIC, 0, 0, "more"), 0);
     until("all are off", || (server.queue().stat().unwrap().messages == 0).then_some(()));
     server.signal(Signal::SIGUSR1);
-    until("it is counted", || server.logged("oversize=3").then_some(()));
+    server.until_logged("oversize=3");
 }
 
 #[test]
@@ -380,7 +376,7 @@ fn a_client_whose_queue_is_removed_is_logged_out_and_its_mail_kept() {
     assert_eq!(reader.request(request::SUBSCRIBE, 0, -1, ""), 0);
     drop(reader);
     assert_eq!(owner.request(request::PUBLISH, 0, 3, "where are you?"), 0);
-    until("it is logged out", || server.logged("queue is gone").then_some(()));
+    server.until_logged("queue is gone");
     let again = server.log_in("reader");
     assert_eq!(again.next(0).2, "news: where are you?");
 }

@@ -104,6 +104,19 @@ impl Op {
             _ => false,
         }
     }
+
+    /// Whether it is of users, groups or memberships.
+    pub(crate) fn is_of_directory(&self) -> bool {
+        matches!(
+            self,
+            Op::User { .. }
+                | Op::NoUser { .. }
+                | Op::Group { .. }
+                | Op::NoGroup { .. }
+                | Op::Member { .. }
+                | Op::NoMember { .. }
+        )
+    }
 }
 
 /// What was written since the last commit.
@@ -117,6 +130,8 @@ pub(crate) struct Batch {
     mail: HashMap<(u32, u64), u32>,
     /// What it changes of the number of messages that users have waiting.
     pub(crate) waiting: Vec<(u32, i64)>,
+    /// It changes the directory, and the exchange goes on with that even if its commit fails.
+    pub(crate) directory: bool,
 }
 
 impl Batch {
@@ -144,10 +159,36 @@ impl Batch {
         self.logged.clear();
         self.mail.clear();
         self.waiting.clear();
+        self.directory = false;
         // A burst is not paid for in memory ever after.
         self.bytes.shrink_to(1 << 20);
         self.ops.shrink_to(1 << 14);
         self.mail.shrink_to(1 << 14);
+    }
+
+    /// Its changes of the directory alone.
+    pub(crate) fn directory(&self) -> Batch {
+        let mut directory = Batch { directory: true, ..Batch::default() };
+        for op in self.ops.iter().filter(|op| op.is_of_directory()) {
+            let op = match *op {
+                Op::User { number, name, password } => {
+                    let name = directory.copy(self.text(name));
+                    let password = password.map(|password| directory.copy(self.text(password)));
+                    Op::User { number, name, password }
+                }
+                Op::Group { number, name, owner } => {
+                    Op::Group { number, name: directory.copy(self.text(name)), owner }
+                }
+                op => op,
+            };
+            directory.push(op);
+        }
+        directory
+    }
+
+    /// Bytes that it holds.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len() + self.ops.len() * size_of::<Op>()
     }
 
     /// Copies bytes that an operation refers to.

@@ -11,7 +11,8 @@
 //! 3. When it is done: let out the promises, granted or refused.
 //!
 //! Users, groups, new memberships and their end are durable when they have been written: the batch
-//! so far is committed with them. With [`Durability::Interval`] a commit is done when the operating
+//! so far is committed with them. A host that lets out nothing that could tell of them before their
+//! commit has them wait for it like the rest ([`Store::gather_directory`]). With [`Durability::Interval`] a commit is done when the operating
 //! system has it; a power cut then costs what was acknowledged within that interval.
 //!
 //! A commit is all there or not at all. Mail that is settled before its commit never touches the

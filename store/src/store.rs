@@ -46,6 +46,8 @@ pub struct Store {
     members: HashMap<(u32, u32), i32>,
     /// A commit within [`host::Store::write`] failed: what was written before it is gone too.
     lost: Option<Error>,
+    /// Changes of the directory wait for the next commit too.
+    gathers: bool,
     /// The directory stays locked as long as anything is open.
     _place: Place,
 }
@@ -129,6 +131,7 @@ impl Store {
             secrets: HashMap::new(),
             members: members.collect(),
             lost: None,
+            gathers: false,
             shared,
             _place: place,
         })
@@ -142,6 +145,25 @@ impl Store {
     /// Whether there is anything to commit.
     pub fn is_dirty(&self) -> bool {
         !self.batch.is_empty() || self.lost.is_some()
+    }
+
+    /// From now on changes of the directory are durable at the next commit, like all else: for a
+    /// host that lets nothing out that was made after such a change
+    /// ([`Store::changes_directory`]) before that is durable. If that commit fails they are not
+    /// forgotten, as the exchange goes on with them: they are written before anything that comes
+    /// later, and before the store says that it has recovered.
+    pub fn gather_directory(&mut self) {
+        self.gathers = true;
+    }
+
+    /// Whether the directory was changed since the last commit began.
+    pub fn changes_directory(&self) -> bool {
+        self.batch.directory
+    }
+
+    /// Bytes of what was written since the last commit began.
+    pub fn gathered(&self) -> usize {
+        self.batch.size()
     }
 
     /// Messages that wait for a user, with those not committed yet.
@@ -263,9 +285,13 @@ impl Store {
         result
     }
 
-    /// Takes a change of the directory, and makes it durable.
+    /// Takes a change of the directory, and makes it durable, unless such changes are gathered.
     fn take_now(&mut self, op: Op) -> Result<(), NoRoom> {
         self.take(op)?;
+        if self.gathers {
+            self.batch.directory = true;
+            return Ok(());
+        }
         self.commit_within().map_err(|_| NoRoom)
     }
 
@@ -325,8 +351,9 @@ impl Store {
 }
 
 impl host::Store for Store {
-    /// A user, a group, a new membership or the end of one is durable when this returns: all that
-    /// was written before it is committed with it. All else is at the next commit.
+    /// A user, a group, a new membership or the end of one is durable when this returns, unless
+    /// they are gathered ([`Store::gather_directory`]): all that was written before it is committed
+    /// with it. All else is at the next commit.
     ///
     /// Mail beyond a limit is refused, and so is everything that needs room while the disk is full
     /// or fails; what was delivered may be settled all the same.

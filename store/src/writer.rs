@@ -11,7 +11,7 @@ use crate::schema::{Synced, VERSION};
 use crate::waiting::{self, Waiting};
 use crate::{Durability, Shared};
 use rusqlite::Connection;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -89,6 +89,7 @@ pub(crate) fn run(
                 prune_at: Some(now),
                 debt: 0,
                 most_debt,
+                owed: VecDeque::new(),
             };
             writer.serve(&requests);
         }
@@ -123,6 +124,9 @@ struct Writer<'c> {
     debt: usize,
     /// How many of them it lets go by: few where few messages are kept.
     most_debt: usize,
+    /// Changes of the directory whose commit failed, in their order: the exchange has gone on with
+    /// them, so they are made before anything else is.
+    owed: VecDeque<Batch>,
 }
 
 impl Writer<'_> {
@@ -145,7 +149,10 @@ impl Writer<'_> {
                         self.prune_at = Some(Instant::now() + IDLE);
                     }
                 }
-                Ok(Request::Close) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Request::Close) | Err(RecvTimeoutError::Disconnected) => {
+                    let _ = self.pay();
+                    return;
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     let now = Instant::now();
                     if self.unsynced.is_some_and(|at| at <= now) {
@@ -177,7 +184,7 @@ impl Writer<'_> {
             done(Ok(()));
             std::thread::sleep(Duration::from_millis(5));
         }
-        let result = self.apply.batch(&batch, |_| true);
+        let result = self.pay().and_then(|()| self.apply.batch(&batch, |_| true));
         let result = match result.map_err(|error| Error::engine(&self.shared.file, &error)) {
             Err(error) => self.commit_failed(&batch, error),
             committed => committed,
@@ -216,21 +223,36 @@ impl Writer<'_> {
 
     /// Nothing is written any more until a probe succeeds. Of the batch that failed, what makes the
     /// store smaller is tried again with the room in reserve, so that what was delivered is not
-    /// delivered a second time.
+    /// delivered a second time; and so is what the exchange goes on with all the same.
     fn commit_failed(&mut self, batch: &Batch, error: Error) -> Result<Applied, Error> {
         self.shared.fail(&error);
         self.probe_at = Instant::now() + PROBE;
-        if !error.is_full() {
-            return Err(error);
+        let in_order = self.owed.is_empty();
+        let again = |op: &Op| {
+            matches!(op, Op::Settled { .. })
+                || (in_order && batch.directory && op.is_of_directory())
+        };
+        let (mut result, mut directory_made) = (Err(error.clone()), false);
+        if error.is_full() && batch.ops().iter().all(Op::shrinks) {
+            result = self.commit_in_reserve(batch, |_| true);
+            directory_made = in_order && result.is_ok();
+        } else if error.is_full() && batch.ops().iter().any(again) {
+            directory_made = self.commit_in_reserve(batch, again).is_ok() && in_order;
         }
-        if batch.ops().iter().all(Op::shrinks) {
-            return self.commit_in_reserve(batch, |_| true);
+        if batch.directory && !directory_made {
+            // What is owed already comes before it, also where it is made.
+            self.owed.push_back(batch.directory());
         }
-        let settled = |op: &Op| matches!(op, Op::Settled { .. });
-        if batch.ops().iter().any(settled) {
-            let _ = self.commit_in_reserve(batch, settled);
+        result
+    }
+
+    /// Makes the changes of the directory that are owed.
+    fn pay(&mut self) -> rusqlite::Result<()> {
+        while let Some(owed) = self.owed.front() {
+            self.apply.batch(owed, |_| true)?;
+            self.owed.pop_front();
         }
-        Err(error)
+        Ok(())
     }
 
     /// In the room that tidying up makes, or in the reserve's.
@@ -259,6 +281,8 @@ impl Writer<'_> {
                 Error::engine(&self.shared.file, &error)
             })
         });
+        let probed = probed
+            .and_then(|()| self.pay().map_err(|error| Error::engine(&self.shared.file, &error)));
         match probed {
             Ok(()) => self.shared.recovered(),
             Err(error) => {

@@ -395,22 +395,32 @@ pub fn schedule_as_batch() -> Result<(), Errno> {
         .map(drop)
 }
 
-/// Whether a process with this id runs. One that has ended and was not yet waited for (a zombie)
-/// does not, and neither does an id below 1.
+/// Whether there is a process with this id. One that has ended and was not yet waited for (a zombie)
+/// does not count, and neither does an id below 1.
 pub fn process_alive(pid: i32) -> bool {
     if pid < 1 || nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) == Err(Errno::ESRCH)
     {
         return false;
     }
-    // "pid (command) state …": the command may have anything in it, a ')' too.
-    match std::fs::read(format!("/proc/{pid}/stat")) {
-        Ok(stat) => {
-            let after = stat.iter().rposition(|b| *b == b')').map_or(0, |at| at + 2);
-            !matches!(stat.get(after), Some(b'Z' | b'X'))
-        }
+    match process_state(pid) {
+        Some(state) => !matches!(state, b'Z' | b'X'),
         // Without a /proc the signal's word stands; with one, it has just ended.
-        Err(_) => !std::path::Path::new("/proc/self/stat").exists(),
+        None => !std::path::Path::new("/proc/self/stat").exists(),
     }
+}
+
+/// Whether the first thread of the process with this id runs, or would if it had a processor: it
+/// waits for nothing but the disk. Without a /proc nobody can tell, and it does not.
+pub fn process_runs(pid: i32) -> bool {
+    pid > 0 && matches!(process_state(pid), Some(b'R' | b'D'))
+}
+
+/// The letter that /proc has for what a process does.
+fn process_state(pid: i32) -> Option<u8> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // "pid (command) state …": the command may have anything in it, a ')' too.
+    let after = stat.iter().rposition(|b| *b == b')').map_or(0, |at| at + 2);
+    stat.get(after).copied()
 }
 
 #[cfg(test)]

@@ -18,9 +18,9 @@ fn message(kind: i64, text: &[u8]) -> Vec<u8> {
 }
 
 fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !done() {
-        assert!(Instant::now() < deadline, "{what}: not within 10 s");
+        assert!(Instant::now() < deadline, "waited in vain: {what}");
         std::thread::yield_now();
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! The fuzz target `decode_frame` gives it its bytes.
 
-use centrala_core::dialect::{Dialect, direct, lanes, queues, topics};
+use centrala_core::dialect::{Dialect, direct, lanes, native, queues, topics};
 use centrala_core::exchange::{Exchange, Link, Token};
 use centrala_core::host::{Ask, Count, Io, Outbox, Posted, Reply, Room, Volatile};
 use centrala_core::limits::Limits;
@@ -33,20 +33,26 @@ pub fn decode(bytes: &[u8]) {
     match dialect {
         Dialect::Direct => {
             direct(bytes);
-            let whole = given(|office| office.stream(bytes.chunks(bytes.len().max(1))));
-            let in_parts = given(|office| office.stream(bytes.chunks(1)));
+            let whole = given(|office| office.stream(dialect, bytes.chunks(bytes.len().max(1))));
+            let in_parts = given(|office| office.stream(dialect, bytes.chunks(1)));
             assert_eq!(without_ids(whole), without_ids(in_parts), "the same bytes in parts");
         }
         Dialect::Topics => topics(bytes),
         Dialect::Queues => queues(bytes),
         Dialect::Lanes => lanes(bytes),
+        Dialect::Native => {
+            native(bytes);
+            let whole = given(|office| office.stream(dialect, bytes.chunks(bytes.len().max(1))));
+            let in_parts = given(|office| office.stream(dialect, bytes.chunks(1)));
+            assert_eq!(whole, in_parts, "the same bytes in parts");
+        }
         Dialect::Rooms => {
             let whole = given(|office| office.rooms(bytes.chunks(bytes.len().max(1))));
             let in_parts = given(|office| office.rooms(bytes.chunks(1)));
             assert_eq!(whole, in_parts, "the same bytes in parts");
         }
     }
-    if !matches!(dialect, Dialect::Direct | Dialect::Rooms) {
+    if matches!(dialect, Dialect::Topics | Dialect::Queues | Dialect::Lanes) {
         given(|office| office.queue(dialect, bytes));
     }
 }
@@ -60,6 +66,22 @@ fn direct(bytes: &[u8]) {
     for field in [frame.source(), frame.destination()] {
         assert!(!field.contains(&0));
         let _ = (direct::target(field), direct::user(field));
+    }
+}
+
+fn native(bytes: &[u8]) {
+    let Some((payload, used)) = native::look(bytes) else { return };
+    assert!(used <= bytes.len());
+    let mut out = [0; 1 << 17];
+    if let Ok((id, request)) = native::Request::decode(payload) {
+        let len = request.encode(id, &mut out).expect("room");
+        let (again, _) = native::look(&out[..len]).expect("what was written");
+        assert_eq!(native::Request::decode(again), Ok((id, request)));
+    }
+    if let Ok(event) = native::Event::decode(payload) {
+        let len = event.encode(&mut out).expect("room");
+        let (again, _) = native::look(&out[..len]).expect("what was written");
+        assert_eq!(native::Event::decode(again), Ok(event));
     }
 }
 
@@ -126,8 +148,8 @@ struct Office<'a> {
 }
 
 impl Office<'_> {
-    fn connect(&mut self) -> Link {
-        self.exchange.connect(Dialect::Direct, Room::of(4_096), 0).expect("a session")
+    fn connect(&mut self, dialect: Dialect) -> Link {
+        self.exchange.connect(dialect, Room::of(4_096), 0).expect("a session")
     }
 
     /// A connection of `rooms`, logged in and in a chat, that gets bytes in these parts. All that it
@@ -177,16 +199,16 @@ impl Office<'_> {
 
     /// Somebody to write to, and a group to write to.
     fn open(&mut self) {
-        let anna = self.connect();
+        let anna = self.connect(Dialect::Direct);
         self.receive(anna, b"\0\x18\0\x01\0\0\0\0anna\0\0\0\0\0\0\0\0\0\0\0\0");
         let group = self.exchange.create_group(b"all", 0, &mut Volatile).expect("a group");
         self.exchange.join(1, group, 2, &mut Volatile).expect("a member");
     }
 
     /// A connection that gets bytes in these parts.
-    fn stream<'b>(&mut self, parts: impl Iterator<Item = &'b [u8]>) {
+    fn stream<'b>(&mut self, dialect: Dialect, parts: impl Iterator<Item = &'b [u8]>) {
         self.open();
-        let link = self.connect();
+        let link = self.connect(dialect);
         let mut buffer = Vec::new();
         for part in parts {
             buffer.extend_from_slice(part);

@@ -3,4 +3,3 @@
 pub mod drive;
 pub mod frames;
 pub mod lab;
-pub mod server;

@@ -191,6 +191,7 @@ impl Codec for Wire {
         stream: false,
         log_in_at_endpoint: true,
         log_in_batched: true,
+        log_in_renews: false,
         asks_password: true,
         receipts: false,
         direct_share: false,

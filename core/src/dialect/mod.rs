@@ -90,6 +90,8 @@ dialects! { $
     Lanes = "lanes", lanes;
     /// Socket.IO events, conversations about adverts, images: [`rooms`].
     Rooms = "rooms", rooms;
+    /// TCP or a serial line, all that the exchange can do: [`native`].
+    Native = "native", native;
 }
 
 impl Dialect {
@@ -204,6 +206,8 @@ pub(crate) struct Traits {
     pub(crate) log_in_at_endpoint: bool,
     /// Log-ins that come together are answered together, as any client may read any answer.
     pub(crate) log_in_batched: bool,
+    /// A log-in on a link that is logged in begins the session anew.
+    pub(crate) log_in_renews: bool,
     /// A new user brings its password along.
     pub(crate) asks_password: bool,
     /// A recipient answers each live message itself, within 3 s.

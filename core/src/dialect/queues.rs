@@ -125,6 +125,7 @@ impl Codec for Wire {
         stream: false,
         log_in_at_endpoint: false,
         log_in_batched: false,
+        log_in_renews: false,
         asks_password: true,
         receipts: false,
         direct_share: false,

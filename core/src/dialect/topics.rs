@@ -184,6 +184,7 @@ impl Codec for Wire {
         stream: false,
         log_in_at_endpoint: true,
         log_in_batched: false,
+        log_in_renews: false,
         asks_password: false,
         receipts: false,
         direct_share: true,

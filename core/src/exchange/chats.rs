@@ -205,7 +205,7 @@ impl Exchange<'_> {
     }
 
     /// Whether a session enters conversations.
-    fn converses(&self, link: Link) -> bool {
+    pub(super) fn converses(&self, link: Link) -> bool {
         self.sessions.get(link).is_some_and(|session| session.dialect.traits().conversations)
     }
 

@@ -66,8 +66,15 @@ impl Exchange<'_> {
         let Some(session) = self.sessions.get_mut(link) else { return };
         let group = message.group;
         let (private, entered) = entered;
+        let answers = dialect.traits().receipts && !entry.mail;
+        let acknowledged = entry.kept && !answers;
+        if acknowledged {
+            session.mark = session.mark.wrapping_add(1).max(1);
+            entry.mark = session.mark;
+        }
         let event = Event::Message(crate::event::Message {
             id: message.id,
+            mark: if acknowledged { session.mark } else { 0 },
             sequence: message.sequence,
             from: self.directory.user_party(message.from),
             to: self.directory.user_party(entry.user),
@@ -84,11 +91,7 @@ impl Exchange<'_> {
         let frame = self.scratch.get(..len).unwrap_or(&[]);
         self.counters.deliveries = self.counters.deliveries.wrapping_add(1);
         entry.owed &= !dialect.bit();
-        let answers = dialect.traits().receipts && !entry.mail;
-        let acknowledged = entry.kept && !answers;
         if acknowledged {
-            session.mark = session.mark.wrapping_add(1).max(1);
-            entry.mark = session.mark;
             io.out.mail(link, frame, session.mark);
         } else {
             io.out.deliver(&[link], frame);

@@ -18,7 +18,9 @@ use crate::table::{Empty, Handle};
 use crate::timers::Class;
 
 /// How far a session's log-in is, before it is bound and just after.
+// With a tag of its own, so that `None` is all zero bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(super) enum Stage {
     /// Nothing to remember.
     None,
@@ -490,6 +492,7 @@ impl Exchange<'_> {
             tag,
             kind: Kind::LogIn,
             outcome,
+            size: self.size_of(outcome),
             about: Party::NONE,
             group: false,
             to: Party::NONE,

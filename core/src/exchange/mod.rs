@@ -47,7 +47,7 @@ pub use sessions::{Question, Session};
 use crate::dialect::{Decoded, Dialect};
 use crate::event::{Kind, Limit, Outcome, Party};
 use crate::host::{Io, Note, Room};
-use crate::limits::{Limits, Registration};
+use crate::limits::{Limits, MESSAGE_LENGTH_MAX, Registration};
 use crate::name::NameError;
 use crate::request::Target;
 use crate::table::{Buckets, Handle, Slot, Table};
@@ -242,7 +242,7 @@ impl<'a> Exchange<'a> {
     pub fn new(tables: Tables<'a>, mut limits: Limits) -> Self {
         let stride = tables.bodies.len().checked_div(tables.messages.len()).unwrap_or(0);
         limits.users = tables.users.len() as u32;
-        limits.message_length = limits.message_length.min(stride).min(usize::from(u16::MAX));
+        limits.message_length = limits.message_length.min(stride).min(MESSAGE_LENGTH_MAX);
         Exchange {
             directory: Directory::new(
                 tables.users,
@@ -513,6 +513,29 @@ impl<'a> Exchange<'a> {
             Class::Password => self.password_overdue(link, io),
             Class::Unread => self.unread_answer(link, io),
             Class::Receipt | Class::Refusal | Class::Refused | Class::Starved => {}
+        }
+    }
+
+    /// How much a limit is that was reached; 0 where that is not known.
+    fn size_of(&self, outcome: Outcome) -> u32 {
+        let Outcome::Full(limit) = outcome else { return 0 };
+        let tables = self.capacity();
+        match limit {
+            Limit::Sessions => tables.sessions,
+            Limit::Users => tables.users,
+            Limit::Groups => tables.groups,
+            Limit::Memberships => tables.memberships,
+            Limit::Chats => tables.chats,
+            Limit::Messages => tables.messages,
+            Limit::Entries => tables.entries,
+            Limit::Questions => tables.questions,
+            Limit::Mailbox => self.limits.mailbox,
+            Limit::MessageLength => self.limits.message_length as u32,
+            Limit::Registrations => match self.limits.registration {
+                Registration::Open { per_minute } => per_minute.into(),
+                Registration::Closed => 0,
+            },
+            Limit::Store => 0,
         }
     }
 

@@ -206,6 +206,7 @@ impl Exchange<'_> {
         let entered = self.entered_direct(private, recipient.user);
         let event = Event::Message(crate::event::Message {
             id: post.id,
+            mark: 0,
             sequence: post.sequence,
             from: self.directory.user_party(draft.from),
             to: self.directory.user_party(to),
@@ -337,6 +338,7 @@ impl Exchange<'_> {
         self.counters.deliveries = self.counters.deliveries.wrapping_add(fan as u64);
         let mut message = crate::event::Message {
             id: post.id,
+            mark: 0,
             sequence: post.sequence,
             from: self.directory.user_party(draft.from),
             to: Party::NONE,

@@ -8,9 +8,9 @@ use crate::dialect::{Dialect, Progress, Recipient};
 use crate::event::{Answer, Event, Kind, Limit, Outcome};
 use crate::host::{Io, Record, Room};
 use crate::name::Name;
-use crate::request::{Chat, Request, Sender, Tag, Target};
+use crate::request::{Chat, List, Request, Sender, Tag, Target};
 use crate::table::{Empty, Handle};
-use crate::timers::Timer;
+use crate::timers::{Class, Timer};
 
 /// One client's connection, or one endpoint that clients share.
 #[derive(Clone, Copy, Debug)]
@@ -163,6 +163,11 @@ impl About {
     pub(super) const NOTHING: About = About { number: 0, group: false };
 
     #[inline]
+    pub(super) const fn group(number: u32) -> About {
+        About { number, group: true }
+    }
+
+    #[inline]
     pub(super) const fn user(number: u32) -> About {
         About { number, group: false }
     }
@@ -193,7 +198,9 @@ impl Exchange<'_> {
             },
             Sender::User(number) => match self.session_of(number, via) {
                 _ if matches!(request, Request::ShutDown) => {
-                    io.out.shut_down();
+                    if io.out.may_shut_down(via) {
+                        io.out.shut_down();
+                    }
                     return Ok(());
                 }
                 Some(link) => (link, number),
@@ -204,16 +211,17 @@ impl Exchange<'_> {
             },
             Sender::Own => {
                 let user = self.sessions.get(via).ok_or(Gone)?.user;
-                let outcome = match *request {
-                    Request::LogIn { user: again, .. } if user != 0 => {
+                let answer = match *request {
+                    // Only another name would be another session.
+                    Request::LogIn { user: again, .. } if user != 0 && self.converses(via) => {
                         let same = self.directory.find_user(&again) == Some(user);
-                        Some(if same { Outcome::Done } else { Outcome::InUse })
+                        Some((Kind::LogIn, if same { Outcome::Done } else { Outcome::InUse }))
                     }
                     Request::LogIn { .. } => None,
-                    _ => (user == 0).then_some(Outcome::NotLoggedIn),
+                    _ => (user == 0).then_some((Kind::Frame, Outcome::NotLoggedIn)),
                 };
-                if let Some(outcome) = outcome {
-                    self.answer(via, tag, Kind::LogIn, outcome, io);
+                if let Some((kind, outcome)) = answer {
+                    self.answer(via, tag, kind, outcome, io);
                     return Ok(());
                 }
                 (via, user)
@@ -240,10 +248,12 @@ impl Exchange<'_> {
         io: &mut Io<'_>,
     ) -> Result<(), Gone> {
         match *request {
+            Request::LogIn { user: target, password } if user == 0 || self.renew(link, io) => {
+                self.log_in(link, tag, target, Some(password), io);
+            }
             // Logging in again as who one is already changes nothing.
-            Request::LogIn { .. } | Request::Name { .. } | Request::Password { .. }
-                if user != 0 => {}
-            Request::LogIn { user, password } => self.log_in(link, tag, user, Some(password), io),
+            Request::LogIn { .. } => {}
+            Request::Name { .. } | Request::Password { .. } if user != 0 => {}
             Request::Name { user } => self.announce(link, tag, user, io),
             Request::Password { password } => {
                 let name = self.sessions.get(link).map_or(Name::EMPTY, |session| session.claimed);
@@ -278,24 +288,30 @@ impl Exchange<'_> {
                 }
             }
             Request::Receipt { from, id } => self.receipt(user, &from, id, io),
+            Request::Taken { mark } => self.taken(link, mark, io),
             Request::CreateGroup { name, max } => {
                 let made = self.new_group(name, user, max, io.store);
-                let about = About { number: made.unwrap_or(0), group: true };
-                let outcome = outcome(made.map(|_| ()));
-                self.answer_about(link, tag, Kind::CreateGroup, outcome, about, io);
+                let about = About::group(made.unwrap_or(0));
+                self.answer_about(link, tag, Kind::CreateGroup, outcome(made.map(drop)), about, io);
             }
             Request::Join { group, count } => {
                 let joined = self.member_of(&group, count).and_then(|group| {
-                    self.join(user, group, count, io.store).map_err(|e| outcome(Err(e)))
+                    let joined = self.join(user, group, count, io.store);
+                    joined.map(|()| group).map_err(|e| outcome(Err(e)))
                 });
-                self.answer(link, tag, Kind::Join, joined.err().unwrap_or(Outcome::Done), io);
+                let about = About::group(joined.unwrap_or(0));
+                let outcome = joined.err().unwrap_or(Outcome::Done);
+                self.answer_about(link, tag, Kind::Join, outcome, about, io);
             }
             Request::Leave { group } => {
                 let left = self.member_of(&group, -1).and_then(|group| {
                     self.exit_group(user, group, io);
-                    self.leave(user, group, io.store).map_err(|e| outcome(Err(e)))
+                    let left = self.leave(user, group, io.store);
+                    left.map(|()| group).map_err(|e| outcome(Err(e)))
                 });
-                self.answer(link, tag, Kind::Leave, left.err().unwrap_or(Outcome::Done), io);
+                let about = About::group(left.unwrap_or(0));
+                let outcome = left.err().unwrap_or(Outcome::Done);
+                self.answer_about(link, tag, Kind::Leave, outcome, about, io);
             }
             Request::List(list) => self.open_list(link, tag, list, io),
             Request::NewChat { group } => self.new_chat(link, tag, user, group, io),
@@ -320,7 +336,19 @@ impl Exchange<'_> {
             }
             Request::Chats => self.ask_chats(link, tag, user, io),
             Request::Image { id } => self.ask_image(link, tag, user, id, io),
-            Request::ShutDown => io.out.shut_down(),
+            Request::Members { group } => match self.directory.find_group(&group) {
+                Some(group) => self.open_list(link, tag, List::Members(group), io),
+                None => self.answer(link, tag, Kind::List, Outcome::NoSuchGroup, io),
+            },
+            Request::ShutDown => {
+                let may = io.out.may_shut_down(link);
+                if may {
+                    io.out.shut_down();
+                }
+                let outcome = if may { Outcome::Done } else { Outcome::NotAllowed };
+                self.answer(link, tag, Kind::ShutDown, outcome, io);
+            }
+            Request::Ping => self.answer(link, tag, Kind::Ping, Outcome::Done, io),
         }
         Ok(())
     }
@@ -437,7 +465,8 @@ impl Exchange<'_> {
             false => self.directory.user_party(about.number),
         };
         let to = self.directory.user_party(session.user);
-        let mut answer = Answer { tag, kind, outcome, about: about_party, group: about.group, to };
+        let (size, group) = (self.size_of(outcome), about.group);
+        let mut answer = Answer { tag, kind, outcome, size, about: about_party, group, to };
         let more = part.saturating_add(1) < dialect.parts(&answer);
         let to = Recipient { part, ..session.recipient() };
         let len = dialect.encode(&Event::Answer(answer), to, &self.limits, self.scratch);
@@ -450,13 +479,48 @@ impl Exchange<'_> {
             return more;
         }
         // A refusal is one message, whatever the answer is.
-        answer.outcome = Outcome::Full(Limit::Store);
+        (answer.outcome, answer.size) = (Outcome::Full(Limit::Store), 0);
         let len = match part {
             0 => dialect.encode(&Event::Answer(answer), to, &self.limits, rest),
             _ => 0,
         };
         io.out.promise(target, frame, rest.get(..len).unwrap_or(&[]));
         more
+    }
+
+    /// Ends the session of a link that stays, if that is how its dialect logs in anew.
+    fn renew(&mut self, link: Link, io: &mut Io<'_>) -> bool {
+        let Some(old) = self.sessions.get(link).copied() else { return false };
+        if !old.dialect.traits().log_in_renews {
+            return false;
+        }
+        let Session { room, progress, .. } = old;
+        self.timers.cancel(old.timer);
+        self.unbind(link, &old);
+        if let Some(session) = self.sessions.get_mut(link) {
+            *session = Session { room, progress, ..Session::new(old.dialect) };
+        }
+        self.release(old.user, old.dialect, io);
+        self.wait_for(link, Class::Idle);
+        true
+    }
+
+    /// The user has no session there any more; whether it was this link's.
+    fn unbind(&mut self, link: Link, session: &Session) -> bool {
+        let dialect = session.dialect;
+        let user = self.directory.user_mut(session.user);
+        if let Some(user) = user
+            && let Some(place) = user.sessions.get_mut(dialect as usize)
+            && *place == link.place()
+        {
+            *place = 0;
+            user.live &= !dialect.bit();
+            if let Some(bound) = self.bound.get_mut(dialect as usize) {
+                *bound = bound.saturating_sub(1);
+            }
+            return true;
+        }
+        false
     }
 
     /// Ends a session, whatever it was doing.
@@ -469,23 +533,13 @@ impl Exchange<'_> {
             let Session { dialect, address, .. } = session;
             let _ = io.store.write(Record::Session { dialect, address, user: 0 });
         }
-        let user = self.directory.user_mut(session.user);
-        if let Some(user) = user
-            && let Some(place) = user.sessions.get_mut(session.dialect as usize)
-            && *place == link.place()
-        {
-            *place = 0;
-            user.live &= !session.dialect.bit();
-            if let Some(bound) = self.bound.get_mut(session.dialect as usize) {
-                *bound = bound.saturating_sub(1);
-            }
-            self.remove_session(link);
+        let bound = self.unbind(link, &session);
+        self.remove_session(link);
+        if bound {
             if session.dialect.traits().conversations {
                 self.exit_all(session.user, io);
             }
             self.release(session.user, session.dialect, io);
-        } else {
-            self.remove_session(link);
         }
     }
 }

@@ -40,7 +40,8 @@ impl Exchange<'_> {
             Step::Refused { user, tag, outcome } => {
                 let to = Party { number: user, name: &[] };
                 let (kind, about) = (Kind::Frame, Party::NONE);
-                let answer = Answer { tag, kind, outcome, about, group: false, to };
+                let (size, group) = (0, false);
+                let answer = Answer { tag, kind, outcome, size, about, group, to };
                 let recipient = Recipient { address: 0, user, part: 0 };
                 let event = Event::Answer(answer);
                 let len = dialect.encode(&event, recipient, &self.limits, self.scratch);

@@ -2,6 +2,7 @@
 
 mod direct;
 mod lanes;
+mod native;
 mod queues;
 mod sysv;
 mod topics;
@@ -150,6 +151,7 @@ pub trait Client {
 pub fn client<'a>(url: &'a Url, stop: &'a Stop, output: &'a mut Output) -> Box<dyn Client + 'a> {
     match url.dialect {
         Dialect::Direct => Box::new(direct::Direct::new(url, stop, output)),
+        Dialect::Native => Box::new(native::Native::new(url, stop, output)),
         Dialect::Queues => Box::new(queues::Queues::new(url, stop, output)),
         Dialect::Lanes => Box::new(lanes::Lanes::new(url, stop, output)),
         Dialect::Topics => Box::new(topics::Topics::new(url, stop, output)),

@@ -25,6 +25,8 @@
 //! | `accounts.registration`           | `"open"`, `"closed"`                       | `"open"`         |
 //! | `accounts.registrations_per_minute` | 1 to 60,000                              | 10               |
 //! | `direct.listen`                   | address and port                           | `127.0.0.1:4810` |
+//! | `native.listen`                   | address and port                           | `127.0.0.1:4811` |
+//! | `native.shutdown`                 | `"allow"`, `"deny"`                        | `"deny"`         |
 //! | `rooms.listen`                    | address and port                           | `127.0.0.1:4880` |
 //! | `rooms.public`                    | `true` where other machines reach `listen` | `false`          |
 //! | `rooms.origins`                   | list of origins, `"https://example.org"`   | none             |
@@ -73,6 +75,8 @@ pub struct Config {
     pub accounts: Accounts,
     /// The dialect `direct`, if it runs.
     pub direct: Option<Direct>,
+    /// The dialect `native`, if it runs.
+    pub native: Option<Native>,
     /// The dialect `rooms`, if it runs.
     pub rooms: Option<Rooms>,
     /// The dialect `topics`, if it runs.
@@ -216,6 +220,17 @@ pub struct Direct {
     pub listen: SocketAddr,
 }
 
+/// The dialect `native`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Native {
+    /// Where it listens. Port 0 takes one that is free.
+    #[serde(deserialize_with = "value::address")]
+    pub listen: SocketAddr,
+    /// Whether its clients may end the server.
+    pub shutdown: Shutdown,
+}
+
 /// The dialect `topics`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -299,6 +314,7 @@ impl Default for Config {
             limits: Limits::default(),
             accounts: Accounts::default(),
             direct: None,
+            native: None,
             rooms: None,
             topics: None,
             queues: None,
@@ -339,6 +355,14 @@ impl Default for Direct {
     }
 }
 
+impl Default for Native {
+    /// Whoever is on the machine can connect: they may not end the server.
+    fn default() -> Native {
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 4811));
+        Native { listen, shutdown: Shutdown::Deny }
+    }
+}
+
 impl Default for Topics {
     fn default() -> Topics {
         Topics { key: 12345, mode: 0o600, clients: 20, topics: 20, shutdown: Shutdown::Allow }
@@ -373,6 +397,7 @@ impl Config {
     pub fn every_dialect() -> Config {
         Config {
             direct: Some(Direct::default()),
+            native: Some(Native::default()),
             rooms: Some(Rooms::default()),
             topics: Some(Topics::default()),
             queues: Some(Queues::default()),
@@ -399,10 +424,11 @@ impl Config {
         let mut config: Config =
             toml::from_str(text).map_err(|e| Error(value::one_line(&e, text, name)))?;
         let wrong = |what: String| Err(Error(format!("{name}: {what}")));
-        let sockets = config.direct.is_some() || config.rooms.is_some();
+        let sockets = config.direct.is_some() || config.native.is_some() || config.rooms.is_some();
         if !sockets && config.keys().next().is_none() {
             return wrong(
-                "no dialect has a section: [direct], [rooms], [topics], [queues] or [lanes] is \
+                "no dialect has a section: [direct], [native], [rooms], [topics], [queues] or \
+                 [lanes] is \
                  needed"
                     .into(),
             );

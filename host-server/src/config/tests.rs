@@ -9,7 +9,7 @@ fn only_dialects_with_a_section_run() {
     let config = Config::parse("[direct]\n", "c.toml").unwrap();
     assert_eq!(config.direct, Some(Direct::default()));
     assert_eq!(config.topics, None);
-    assert!(wrong("[limits]\nclients = 3\n").contains("[direct], [rooms], [topics]"));
+    assert!(wrong("[limits]\nclients = 3\n").contains("[direct], [native], [rooms]"));
     assert!(Config::parse("[lanes]\n", "c.toml").is_ok());
 }
 
@@ -38,6 +38,9 @@ fn every_key_is_read() {
         registrations_per_minute = 19
         [direct]
         listen = "127.0.0.1:0"
+        [native]
+        listen = "127.0.0.1:0"
+        shutdown = "allow"
         [rooms]
         listen = "0.0.0.0:4881"
         public = true
@@ -96,6 +99,7 @@ fn every_key_is_read() {
         limits,
         accounts,
         direct: Some(Direct { listen }),
+        native: Some(Native { listen, shutdown: Shutdown::Allow }),
         rooms: Some(rooms),
         topics: Some(topics),
         queues: Some(Queues { key: 22, mode: 0o666 }),
@@ -150,7 +154,8 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
         (
             "[direct]\n[post]\n",
             "c.toml:2: [post]: unknown field `post`, expected one of `data`, `durability`, \
-             `interval`, `limits`, `accounts`, `direct`, `rooms`, `topics`, `queues`, `lanes`",
+             `interval`, `limits`, `accounts`, `direct`, `native`, `rooms`, `topics`, `queues`, \
+             `lanes`",
         ),
         (
             "[rooms]\nlisten = \"192.0.2.1:80\"\n",

@@ -134,6 +134,11 @@ impl Links {
         }
     }
 
+    /// Frames are those of another batch from now on.
+    pub fn next_batch(&mut self) {
+        self.last = None;
+    }
+
     /// Hands over what the thread is to do.
     pub fn flush(&mut self) {
         self.last = None;

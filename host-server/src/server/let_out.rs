@@ -1,14 +1,18 @@
-//! Letting out what the exchange wants sent.
+//! Letting out what the exchange wants sent, and when.
 //!
-//! The batch is gone through in its order, and at most twice. If the store has something to commit,
-//! all that promises nothing goes first, each link's up to its first promise: live delivery does not
-//! wait for the disk. Then the store commits, and the rest goes: the promises as they were granted,
-//! or, if the commit failed, as they were refused. A message that a queue would not take is handed
-//! back to the exchange at once, which writes it to the store: so a promise behind it, on whatever
-//! link, commits once more before it leaves. A promise that leaves never rests on something that is
-//! not durable, or not delivered.
+//! What one turn of the loop notes down is a batch. All of it that promises nothing goes at once,
+//! each link's up to its first promise: live delivery does not wait for the disk. A promise, and
+//! what is behind it on its link, is held until the commit is over that has all that was written
+//! before ([`super::commits`]): then it goes as it was granted, or, if the commit failed, as it was
+//! refused. Meanwhile the loop goes on; what later batches have for such a link waits behind it.
 //!
-//! Each TCP connection is written once for each time the batch is gone through.
+//! - A message that a queue would not take is handed back to the exchange at once, which writes it
+//!   to the store: so every promise behind it, on whatever link, waits for the next commit too. A
+//!   promise that leaves never rests on something that is not durable, or not delivered.
+//! - A batch that was made after a change of the directory is held whole until that is durable:
+//!   else a number could be seen that is somebody else's after a crash.
+//!
+//! Each TCP connection is written once for each time the batches are gone through.
 
 use centrala_core::exchange::Link;
 use centrala_core::host::Room;
@@ -20,81 +24,123 @@ use crate::sysv::client::Sent;
 /// What was let out makes room, which lets more out: so often at once. The rest waits for the next
 /// turn of the loop.
 const ROUNDS: usize = 8;
+/// Batches whose memory is kept.
+const SPARES: usize = 16;
 
 impl Server<'_> {
-    /// Lets out all that is noted down. Returns whether nothing is left.
+    /// Lets out all that may leave now. Returns whether nothing that was noted down is still to be
+    /// looked at.
     pub(super) fn let_out(&mut self) -> bool {
+        self.follow_commit();
         for _ in 0..ROUNDS {
-            if self.out.batch.ops.is_empty() {
+            self.hold_batch();
+            // Before anything is let out: the disk has something to do meanwhile.
+            self.begin_commit();
+            if !self.go_through() {
                 break;
             }
-            let mut batch = std::mem::replace(&mut self.out.batch, std::mem::take(&mut self.spare));
-            self.let_batch_out(&mut batch);
-            batch.clear();
-            self.spare = batch;
             self.tell_rooms();
         }
         self.write_connections();
         self.out.rooms.flush();
-        if self.store.dirty() {
-            self.commit();
+        self.begin_commit();
+        if self.has_gathered_enough() {
+            self.await_commit();
         }
-        self.out.batch.ops.is_empty() && self.wet.is_empty()
+        self.out.batch.ops.is_empty()
+            && self.wet.is_empty()
+            && self.commits.over == self.gone_through
     }
 
-    fn let_batch_out(&mut self, batch: &mut Batch) {
-        self.round += 1;
-        self.out.counters.batches += 1;
-        let mut taken: Vec<(Link, u32)> = Vec::new();
-        if self.store.dirty() {
-            for i in 0..batch.ops.len() {
-                let Op { link, what } = batch.ops[i];
-                let Some(seat) = self.out.seats.get(link) else { continue };
-                if seat.held == self.round {
-                    continue;
-                }
-                if matches!(what, What::Promise(..)) {
-                    seat.held = self.round;
-                    continue;
-                }
-                self.one_out(batch, i, false, &mut taken);
-                batch.ops[i].what = What::Done;
-            }
-            self.write_connections();
-            self.out.rooms.flush();
+    /// The same, and all that waits for a commit, as the server ends.
+    pub(super) fn let_all_out(&mut self) {
+        while !self.let_out() || self.commits.underway() {
+            self.await_commit();
         }
-        let mut failed = false;
-        for i in 0..batch.ops.len() {
-            if matches!(batch.ops[i].what, What::Promise(..)) && self.store.dirty() && !failed {
-                failed = !self.commit();
+    }
+
+    /// Puts what was noted down behind what is held.
+    fn hold_batch(&mut self) {
+        if self.out.batch.ops.is_empty() {
+            return;
+        }
+        let spare = self.spares.pop().unwrap_or_default();
+        let mut batch = std::mem::replace(&mut self.out.batch, spare);
+        self.out.counters.batches += 1;
+        let commit = self.commit_so_far();
+        (batch.commits, batch.hidden) = ((commit, commit), self.commit_of_directory());
+        self.out.held.push_back(batch);
+        self.fresh += 1;
+    }
+
+    /// Goes through what is held: all of it if a commit is over since the last time, else what is
+    /// new. Returns whether there was anything.
+    fn go_through(&mut self) -> bool {
+        let mut at = self.out.held.len() - self.fresh;
+        if self.gone_through != self.commits.over {
+            self.gone_through = self.commits.over;
+            self.round += 1;
+            at = 0;
+        }
+        self.fresh = 0;
+        let any = at != self.out.held.len();
+        let mut taken: Vec<(Link, u32)> = Vec::new();
+        while let Some(held) = self.out.held.get_mut(at)
+            // What is behind it was made later, and waits as long at least.
+            && held.hidden <= self.commits.over
+        {
+            let mut batch = std::mem::take(held);
+            self.out.rooms.next_batch();
+            let mut left = false;
+            for i in 0..batch.ops.len() {
+                left |= !self.one_through(&mut batch, at, i, &mut taken);
             }
-            self.one_out(batch, i, failed, &mut taken);
+            if left {
+                self.out.held[at] = batch;
+                at += 1;
+            } else {
+                self.out.held.remove(at);
+                batch.clear();
+                if self.spares.len() < SPARES {
+                    self.spares.push(batch);
+                }
+            }
         }
         self.write_connections();
         self.out.rooms.flush();
         for (link, mark) in taken {
             self.exchange.taken(link, mark, lend!(self));
         }
+        any
     }
 
-    fn commit(&mut self) -> bool {
-        self.out.counters.commits += 1;
-        let committed = self.store.commit().is_ok();
-        if !committed {
-            self.out.counters.commits_failed += 1;
-        }
-        committed
-    }
-
-    /// Lets one thing out; of a promise what was `refused`, if the commit before it failed.
-    fn one_out(
+    /// Lets one thing out, if it may leave. Returns whether nothing is left of it.
+    fn one_through(
         &mut self,
         batch: &mut Batch,
+        at: usize,
         i: usize,
-        refused: bool,
         taken: &mut Vec<(Link, u32)>,
-    ) {
+    ) -> bool {
         let Op { link, what } = batch.ops[i];
+        if matches!(what, What::Done) {
+            return true;
+        }
+        if let Some(seat) = self.out.seats.get(link) {
+            let waits = matches!(what, What::Promise(..)) && batch.commits.1 > self.commits.over;
+            if waits || seat.held == self.round {
+                seat.held = self.round;
+                return false;
+            }
+            self.one_out(batch, at, i, taken);
+        }
+        batch.ops[i].what = What::Done;
+        true
+    }
+
+    /// Lets one thing out; of a promise what was refused, if its commit failed.
+    fn one_out(&mut self, batch: &mut Batch, at: usize, i: usize, taken: &mut Vec<(Link, u32)>) {
+        let (Op { link, what }, refused) = (batch.ops[i], batch.refused);
         let Some(seat) = self.out.seats.get(link) else { return };
         let port = seat.port;
         match what {
@@ -106,6 +152,11 @@ impl Server<'_> {
                 seat.queued_replies = seat.queued_replies.saturating_sub(len);
             }
             What::Merge(_) | What::Close | What::Done => {}
+        }
+        if !seat.touched {
+            // It was held: how much the link takes is seen only now.
+            seat.touched = true;
+            self.out.touched.push(link);
         }
         match (port, what) {
             (_, What::Done) => {}
@@ -138,16 +189,23 @@ impl Server<'_> {
                 self.out.seats.remove(link);
             }
             (Port::Lane(at, user), What::Close) => {
-                if let Some(lanes) = self.out.queues.lanes(at) {
-                    lanes.close(link, user);
-                }
                 self.out.seats.remove(link);
+                let endpoint = self.out.queues.endpoints.get_mut(at as usize);
+                if let Some((endpoint, lanes)) =
+                    endpoint.and_then(|endpoint| Some((endpoint.link, endpoint.lanes.as_mut()?)))
+                {
+                    lanes.close(link, user);
+                    if lanes.owes_answers() {
+                        // Nobody looks at its lane for them any more.
+                        self.look_later(endpoint, true);
+                    }
+                }
             }
             (Port::Client(_) | Port::Lane(..), What::Deliver(frame)) => {
-                self.send(batch, i, port, frame);
+                self.send(batch, at, i, port, frame);
             }
             (Port::Client(_) | Port::Lane(..), What::Mail(frame, mark)) => {
-                if self.send(batch, i, port, frame) {
+                if self.send(batch, at, i, port, frame) {
                     match taken.iter_mut().rev().find(|(to, _)| *to == link) {
                         Some((_, last)) => *last = mark,
                         None => taken.push((link, mark)),
@@ -169,8 +227,9 @@ impl Server<'_> {
     }
 
     /// Sends a message to a client's queue or lane. Returns whether that took it; if not, it and all
-    /// that is behind it for this client goes back to the exchange.
-    fn send(&mut self, batch: &mut Batch, i: usize, port: Port, frame: Frame) -> bool {
+    /// that is behind it for this client goes back to the exchange, and no promise behind it leaves
+    /// before that is durable.
+    fn send(&mut self, batch: &mut Batch, at: usize, i: usize, port: Port, frame: Frame) -> bool {
         let (link, now) = (batch.ops[i].link, self.out.now);
         let frame = batch.frame(frame);
         let sent = match port {
@@ -195,15 +254,10 @@ impl Server<'_> {
             }
             Sent::Full | Sent::Gone => {}
         }
-        let (mut messages, mut mail) = (Vec::new(), None);
-        for op in batch.ops[i..].iter_mut().filter(|op| op.link == link) {
-            match op.what {
-                What::Deliver(frame) => messages.push(frame),
-                What::Mail(_, mark) => mail = mail.or(Some(mark)),
-                _ => continue,
-            }
-            op.what = What::Done;
-        }
+        let mut messages: Vec<Box<[u8]>> = Vec::new();
+        let mut each = |frame: &[u8]| messages.push(frame.into());
+        let mail = batch.withdraw(link, i, &mut each);
+        let mail = mail.or(self.out.withdraw(link, &mut each));
         if let Some(seat) = self.out.seats.get(link) {
             seat.left = Room::default();
             // What has been noted down since is handed back below, or was not charged yet.
@@ -212,11 +266,19 @@ impl Server<'_> {
         // No room first: what comes back must not go out again at once.
         self.exchange.room(link, Room::default(), lend!(self));
         self.out.counters.returned += messages.len() as u64;
+        let not_kept = self.exchange.counters().not_kept;
         for frame in messages.iter().rev() {
-            self.exchange.give_back(link, batch.frame(*frame), lend!(self));
+            self.exchange.give_back(link, frame, lend!(self));
         }
         if let Some(mark) = mail {
             self.exchange.not_taken(link, mark, lend!(self));
+        }
+        // Which promises rest on it is not known: those behind it may.
+        batch.refused |= self.exchange.counters().not_kept != not_kept;
+        let commit = self.commit_so_far();
+        let later = self.out.held.iter_mut().skip(at + 1);
+        for batch in [batch].into_iter().chain(later) {
+            batch.commits.1 = batch.commits.1.max(commit);
         }
         match (sent, port) {
             (Sent::Gone, Port::Client(place)) => self.queue_gone(place),

@@ -4,10 +4,12 @@
 //! 2. Give the exchange what has arrived: of each connection what one read brings, of each queue's
 //!    threads what they handed over. Then what is due: its timers, links that may take more
 //!    (`links.rs`), clients that may be gone.
-//! 3. Let out what it wants sent, with one commit before the promises (`let_out.rs`).
+//! 3. Begin a commit of what it wrote, and let out what it wants sent: promises when the commit is
+//!    over that they wait for (`commits.rs`, `let_out.rs`).
 //!
-//! No step waits for anything but the commit.
+//! No step waits for anything, as long as the disk does not fall far behind.
 
+mod commits;
 mod lanes;
 mod let_out;
 mod links;
@@ -24,7 +26,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use centrala_core::dialect::Dialect;
 use centrala_core::exchange::{Exchange, Link};
-use centrala_core::host::{Record, Room};
+use centrala_core::host::{Outbox, Record, Room};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 
@@ -34,6 +36,7 @@ use crate::store::Keep;
 use crate::sysv::receiver::{self, Taken};
 use crate::tcp::Tcp;
 use crate::tcp::connection::{Got, LINGER, ROOM};
+use commits::Commits;
 use links::Due;
 use questions::Questions;
 pub use start::{StartError, raise_descriptor_limit};
@@ -56,8 +59,6 @@ const TURN: usize = 4;
 /// Milliseconds between two looks at every queue client. The end of a process is told at once; this
 /// is how a queue is found that was removed, or another process that reads from it.
 const LOOK: u64 = 3_000;
-/// Milliseconds after a commit that failed, until it is tried again.
-const RETRY: u64 = 500;
 /// Milliseconds that output may take to leave when the server ends.
 const FAREWELL: u64 = 1_000;
 
@@ -73,10 +74,15 @@ pub struct Server<'m> {
     started: Instant,
     /// Unix milliseconds.
     time: u64,
-    /// Counts batches let out.
+    commits: Commits,
+    /// Counts how often all that is held was gone through.
     round: u64,
-    /// The memory of the batch let out last.
-    spare: Batch,
+    /// The commit that was over when it was last.
+    gone_through: u64,
+    /// Batches held since, which were not gone through at all.
+    fresh: usize,
+    /// The memory of batches that are let out.
+    spares: Vec<Batch>,
     /// Connections to be written, by place.
     wet: Vec<u32>,
     /// When links are looked at.
@@ -128,13 +134,15 @@ impl Server<'_> {
             self.poll.add(signals, Source::Signal, Interest::READ)?;
         }
         let mut events = Vec::new();
-        let mut more = false;
+        // Sessions that were restored may have left something to do.
+        let mut more = true;
         while !self.out.shut_down && !self.stop.load(Ordering::Acquire) && self.broken.is_none() {
             let wait = if more { Some(0) } else { self.wait() };
             self.poll.wait(&mut events, wait)?;
             self.tick();
             for event in &events {
                 self.event(event, signals);
+                self.follow_commit();
             }
             more = self.receive_from_queues();
             self.receive_from_rooms();
@@ -157,7 +165,6 @@ impl Server<'_> {
     /// How long nothing is due, in milliseconds.
     fn wait(&self) -> Option<u64> {
         let due = [
-            self.store.dirty().then_some(self.out.now + RETRY),
             self.exchange.poll_timeout(),
             self.due.peek().map(|due| due.at),
             self.leaving.front().map(|leaving| leaving.0),
@@ -178,7 +185,7 @@ impl Server<'_> {
         match event.source {
             Source::Wake => {}
             Source::Signal => self.signal(signals),
-            Source::Listener => self.accept(),
+            Source::Listener(at) => self.accept(at),
             Source::Connection(place, serial) => {
                 if self.tcp.find(place, serial).is_some() {
                     if event.readable {
@@ -210,13 +217,13 @@ impl Server<'_> {
         }
     }
 
-    fn accept(&mut self) {
-        let accepted = self.tcp.accept();
+    fn accept(&mut self, at: u32) {
+        let accepted = self.tcp.accept(at);
         self.out.counters.refused += std::mem::take(&mut self.tcp.refused);
         for place in accepted {
             let room = Room::of(ROOM);
             let Some(connection) = self.tcp.connections.get_mut(place as usize) else { continue };
-            match self.exchange.connect(Dialect::Direct, room, self.out.now) {
+            match self.exchange.connect(connection.dialect, room, self.out.now) {
                 Ok(link) => {
                     self.out.counters.accepted += 1;
                     connection.link = Some(link);
@@ -289,6 +296,7 @@ impl Server<'_> {
                         Taken::Nothing => break,
                         Taken::Batch(batch) => {
                             self.receive_batch(at, &batch);
+                            self.follow_commit();
                             self.out.queues.endpoints[at].receivers[thread].recycle(batch);
                         }
                         Taken::Over => {
@@ -309,7 +317,6 @@ impl Server<'_> {
     /// Gives the exchange what arrived together at an endpoint.
     fn receive_batch(&mut self, at: usize, batch: &receiver::Batch) {
         let link = self.out.queues.endpoints[at].link;
-        self.out.via = Some(at as u32);
         self.out.counters.oversize += u64::from(batch.oversize);
         let mut messages = batch.messages().peekable();
         while let Some(message) = messages.next() {
@@ -320,7 +327,6 @@ impl Server<'_> {
             let _ = self.exchange.receive(link, message, lend!(self));
         }
         self.out.queues.sender = 0;
-        self.out.via = None;
     }
 
     /// Somebody removed a queue of the server's.
@@ -373,17 +379,33 @@ impl Server<'_> {
         self.out.queues.clients.iter().map(|(place, _)| place as u32).collect()
     }
 
-    /// A connection is over at its peer's end. In peace, what was given for it still leaves.
+    /// A connection is over at its peer's end. In peace, what was given for it still leaves, and
+    /// answers that wait for a commit.
     fn connection_over(&mut self, place: u32, peaceful: bool) {
         let Some(connection) = self.tcp.connections.get_mut(place as usize) else { return };
-        if let Some(link) = connection.link.take() {
-            self.out.counters.disconnected += 1;
-            if let Some(mark) = connection.acknowledged() {
-                self.exchange.taken(link, mark, lend!(self));
+        if let Some(link) = connection.link {
+            if !connection.ended {
+                self.out.counters.disconnected += 1;
+                if let Some(mark) = connection.acknowledged() {
+                    self.exchange.taken(link, mark, lend!(self));
+                }
+                connection.ended = true;
+                connection.input = Vec::new();
+                self.give_back_held(link);
+                self.exchange.disconnect(link, lend!(self));
+                let answers = self.out.seats.get(link).is_some_and(|seat| seat.queued_replies != 0);
+                if peaceful && answers {
+                    // It leaves behind them.
+                    self.out.close(link);
+                    return self.wet.push(place);
+                }
+            } else if peaceful {
+                return;
             }
-            self.exchange.disconnect(link, lend!(self));
             self.out.seats.remove(link);
         }
+        let Some(connection) = self.tcp.connections.get_mut(place as usize) else { return };
+        connection.link = None;
         if !peaceful || connection.waiting() == 0 {
             self.tcp.connections.remove(place as usize);
             return;
@@ -393,6 +415,18 @@ impl Server<'_> {
             self.wet.push(place);
         } else {
             self.leave(place);
+        }
+    }
+
+    /// The exchange has back what a link was not given yet. What `direct` clients were sent is in
+    /// their mailboxes until they confirm it.
+    fn give_back_held(&mut self, link: Link) {
+        let mut held: Vec<Box<[u8]>> = Vec::new();
+        self.out.withdraw(link, &mut |frame| held.push(frame.into()));
+        if self.exchange.dialect_of(link) != Some(Dialect::Direct) {
+            for frame in held.iter().rev() {
+                self.exchange.give_back(link, frame, lend!(self));
+            }
         }
     }
 
@@ -413,7 +447,7 @@ impl Server<'_> {
         self.tcp.stop_listening();
         let _ = self.receive_from_queues();
         self.receive_from_rooms();
-        self.let_out();
+        self.let_all_out();
         if self.out.shut_down {
             tracing::info!("a client ended the server: removing its clients' queues");
             for place in self.clients() {
@@ -440,7 +474,7 @@ impl Server<'_> {
         for link in links {
             self.exchange.disconnect(link, lend!(self));
         }
-        self.let_out();
+        self.let_all_out();
         let rooms = self.out.rooms.end();
         if let Some(rooms) = &rooms {
             rooms.hang_up();

@@ -1,9 +1,10 @@
 //! Questions of the exchange, and their answers.
 //!
-//! A question is asked when the batch that brought it has been let out: all that was written before
-//! it is committed then, so a page of mail holds it. Answers come from other threads: they wake the
+//! A question is asked when all that was written before it is committed, so that a page of mail
+//! holds it. Answers come from other threads: they wake the
 //! loop, which gives them to the exchange.
 
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use centrala_core::exchange::Token;
@@ -36,6 +37,8 @@ pub(super) struct Questions {
     answered: Sender<Answer>,
     answers: Receiver<Answer>,
     waker: Waker,
+    /// What waits for the commit of that number.
+    waiting: VecDeque<(u64, Question)>,
     /// Mail that could not be read, and when it is asked for again.
     again: Vec<(u64, MailAsked)>,
 }
@@ -60,7 +63,8 @@ impl Questions {
     pub(super) fn new(most: u32, waker: Waker) -> std::io::Result<Questions> {
         let (answered, answers) = channel();
         let pool = Pool::new(most as usize)?;
-        Ok(Questions { pool, answered, answers, waker, again: Vec::new() })
+        let waiting = VecDeque::new();
+        Ok(Questions { pool, answered, answers, waker, waiting, again: Vec::new() })
     }
 
     fn reach(&self) -> Reach {
@@ -74,13 +78,17 @@ impl Questions {
 }
 
 impl Server<'_> {
-    /// Asks what the batch brought.
+    /// Asks what may be asked by now.
     pub(super) fn ask_questions(&mut self) {
         let now = self.out.now;
         for (_, asked) in self.questions.again.extract_if(.., |(at, _)| *at <= now) {
             self.out.asks.push(Question::Mail(asked));
         }
-        for question in std::mem::take(&mut self.out.asks) {
+        let commit = self.commit_so_far();
+        self.questions.waiting.extend(self.out.asks.drain(..).map(|question| (commit, question)));
+        while let Some((_, question)) =
+            self.questions.waiting.pop_front_if(|(commit, _)| *commit <= self.commits.over)
+        {
             match question {
                 Question::Verify { token, user, password } => self.verify(token, user, password),
                 Question::Prepare { token, password } => {

@@ -14,11 +14,12 @@ use centrala_core::host::Room;
 use centrala_store::{Restored, Session};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use super::commits::Commits;
 use super::lanes::NamesFile;
 use super::questions::Questions;
 use super::{Server, lend};
 use crate::config::{self, Config, Shutdown};
-use crate::outbox::{Batch, Out, Port};
+use crate::outbox::{Out, Port};
 use crate::poll::Poll;
 use crate::restore::restore;
 use crate::rooms::Rooms;
@@ -84,6 +85,7 @@ impl<'m> Server<'m> {
         let poll = Rc::new(Poll::new()?);
         let mut exchange = Exchange::new(tables, config.exchange_limits());
         restore(&mut exchange, restored)?;
+        let commits = Commits::new(poll.waker());
         let mut server = Server {
             exchange,
             store,
@@ -93,8 +95,12 @@ impl<'m> Server<'m> {
             poll,
             started: Instant::now(),
             time: 0,
-            round: 0,
-            spare: Batch::default(),
+            commits,
+            // A new link's last time is 0.
+            round: 1,
+            gone_through: 0,
+            fresh: 0,
+            spares: Vec::new(),
             wet: Vec::new(),
             due: BinaryHeap::new(),
             leaving: VecDeque::new(),
@@ -106,11 +112,11 @@ impl<'m> Server<'m> {
         };
         server.tick();
         if let Some(direct) = &config.direct {
-            let address = direct.listen;
-            let listening = server.tcp.listen(address, &server.poll);
-            let address =
-                listening.map_err(|error| no_address("direct.listen", address, &error))?;
-            server.ready.push(format!("direct: {address}"));
+            server.listen(Dialect::Direct, direct.listen)?;
+        }
+        if let Some(native) = &config.native {
+            server.listen(Dialect::Native, native.listen)?;
+            server.out.shutdown = native.shutdown == Shutdown::Allow;
         }
         if let Some(topics) = &config.topics {
             let shutdown = topics.shutdown == Shutdown::Allow;
@@ -147,6 +153,7 @@ impl<'m> Server<'m> {
             Some(directory) => {
                 let directory = directory.join("images");
                 let known = HashSet::new();
+                let _ = restored;
                 Images::open(&directory, &known, most).map_err(|error| {
                     StartError(format!("data: {}: {error}", directory.display()))
                 })?
@@ -157,6 +164,16 @@ impl<'m> Server<'m> {
         let thread = thread.map_err(|error| no_address("rooms.listen", rooms.listen, &error))?;
         self.ready.push(format!("rooms: http://{}/", thread.address()));
         self.out.rooms.set(thread);
+        Ok(())
+    }
+
+    fn listen(&mut self, dialect: Dialect, address: SocketAddr) -> Result<(), StartError> {
+        let name = dialect.name();
+        let address = self
+            .tcp
+            .listen(dialect, address, &self.poll)
+            .map_err(|error| no_address(&format!("{name}.listen"), address, &error))?;
+        self.ready.push(format!("{name}: {address}"));
         Ok(())
     }
 

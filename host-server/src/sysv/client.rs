@@ -236,13 +236,14 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sysv::TOPICS;
+    use crate::sysv::{TOPICS, own_key};
     use centrala_core::dialect::topics::{ServerMessage, kind};
     use centrala_sysv::Removed;
 
     /// A client whose queue keeps the system's ordinary size.
     fn client(key: i32) -> (Removed, Client) {
         let queue = Removed(Queue::create_new(key, 0o600).unwrap());
+        queue.set_max_bytes(16_384).unwrap();
         let mut client = Client::open(Link::NONE, key, &TOPICS, 1).unwrap();
         client.raised = true;
         client.learn(&queue.stat().unwrap());
@@ -258,7 +259,7 @@ mod tests {
 
     #[test]
     fn deliveries_fill_half_of_the_queue_and_direct_messages_an_eighth() {
-        let (queue, mut client) = client(0x4c6f_0011);
+        let (queue, mut client) = client(own_key(0x11));
         assert_eq!(client.room(), Room { messages: 8192, direct: 2048, replies: 14336 });
         let direct = frame(kind::DIRECT + 4, 100);
         let bytes = direct.len() as u32 - 8;
@@ -292,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_small_queue_takes_one_large_message_when_it_is_empty() {
-        let (queue, mut client) = client(0x4c6f_0012);
+        let (queue, mut client) = client(own_key(0x12));
         queue.set_max_bytes(1200).unwrap();
         client.learn(&queue.stat().unwrap());
         assert!(client.room().messages >= 1068 && client.room().direct >= 1068);
@@ -302,10 +303,10 @@ mod tests {
 
     #[test]
     fn a_queue_that_is_gone_is_told_from_a_message_that_is_too_large() {
-        let (queue, mut client) = client(0x4c6f_0013);
+        let (queue, mut client) = client(own_key(0x13));
         assert_eq!(client.deliver(&[1; 100_000]), Sent::Unsendable);
         drop(queue);
         assert_eq!(client.deliver(&frame(kind::TOPIC, 1)), Sent::Gone);
-        assert!(Client::open(Link::NONE, 0x4c6f_0013, &TOPICS, 2).is_none());
+        assert!(Client::open(Link::NONE, own_key(0x13), &TOPICS, 2).is_none());
     }
 }

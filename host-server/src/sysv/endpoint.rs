@@ -414,7 +414,7 @@ fn empty(spec: &Spec, queue: Queue, messages: u64, users: u32) -> (usize, usize,
 mod tests {
     use super::*;
     use crate::poll::Poll;
-    use crate::sysv::TOPICS;
+    use crate::sysv::{TOPICS, own_key};
 
     fn message(kind: i64, len: usize) -> Vec<u8> {
         let mut bytes = kind.to_ne_bytes().to_vec();
@@ -424,7 +424,7 @@ mod tests {
 
     #[test]
     fn a_leftover_queue_is_taken_over_and_emptied_and_a_live_one_is_not() {
-        let key = 0x4c6f_0021;
+        let key = own_key(0x21);
         let left = Queue::create_new(key, 0o644).unwrap();
         for (kind, len) in [(1, 10), (4, 5000), (777, 3)] {
             left.send(&message(kind, len), false).unwrap();
@@ -441,7 +441,7 @@ mod tests {
 
     #[test]
     fn junk_is_removed_and_answers_stay_until_they_are_taken_back() {
-        let key = 0x4c6f_0022;
+        let key = own_key(0x22);
         let waker = Poll::new().unwrap().waker();
         let mut endpoint = Endpoint::open(&TOPICS, key, 0o600, 0, &waker).unwrap();
         assert!(endpoint.answer(&message(900, 4), 0));
@@ -466,11 +466,11 @@ mod tests {
     #[test]
     fn a_queue_that_somebody_removed_is_made_anew() {
         let waker = Poll::new().unwrap().waker();
-        let mut endpoint = Endpoint::open(&TOPICS, 0x4c6f_0023, 0o600, 0, &waker).unwrap();
+        let mut endpoint = Endpoint::open(&TOPICS, own_key(0x23), 0o600, 0, &waker).unwrap();
         let before = endpoint.queue();
         before.remove().unwrap();
         endpoint.reopen(&waker).unwrap();
         assert_ne!(endpoint.queue(), before);
-        assert_eq!(Queue::open(0x4c6f_0023), Ok(endpoint.queue()));
+        assert_eq!(Queue::open(own_key(0x23)), Ok(endpoint.queue()));
     }
 }

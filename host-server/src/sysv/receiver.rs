@@ -8,9 +8,11 @@
 //! A message larger than any request is cut by the kernel (`MSG_NOERROR`) to one byte more than the
 //! largest: so it leaves the queue in the same call, and is known by its length.
 //!
-//! The threads are batch jobs: one that a message wakes does not take the processor from its sender.
-//! So a client that sends its log-in waits for the answer before that is given, in the order in
-//! which the log-ins came (`lanes`: any client that waits takes the first answer).
+//! **A log-in's sender is to wait for its answer before that is given** (`lanes`: any client that
+//! waits takes the first answer, so that of one that does not wait yet goes to another). So the
+//! threads are batch jobs: one that a message wakes does not take the processor from its sender. And
+//! a log-in is handed over when its sender sleeps, or after a while ([`PATIENCE`]): on a busy machine
+//! it may be long on its way from the one call to the other.
 //!
 //! **Who sent a log-in** the kernel tells for a moment: `msg_lspid` is whoever sent last to the
 //! queue. It is taken for the sender if the queue had no further request right after the log-in was
@@ -18,9 +20,9 @@
 
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use centrala_sysv::{Buffer, Errno, LONG, Queue, Receive, schedule_as_batch};
+use centrala_sysv::{Buffer, Errno, LONG, Queue, Receive, process_runs, schedule_as_batch};
 
 use super::Spec;
 use crate::poll::Waker;
@@ -29,9 +31,12 @@ use crate::poll::Waker;
 const BATCH: usize = 64;
 /// Batches handed over and not yet taken, at most.
 const AHEAD: usize = 4;
-/// How long a log-in that ended a wait is left alone, so that its sender and others that come with
-/// it can begin to wait for their answers.
+/// How long log-ins are left alone, so that their senders and others that come with them can begin
+/// to wait for their answers.
 const SETTLE: Duration = Duration::from_millis(2);
+/// How long the log-ins of a batch are left alone, at most, while the sender of the last one runs: so
+/// long one that never sleeps holds up the others.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// Bytes of the largest request of any dialect, with its `long`, and one more.
 const BUFFER: usize = 1056;
 const _: () = assert!(BUFFER > centrala_core::dialect::topics::REQUEST_SIZE);
@@ -161,20 +166,22 @@ fn receive(
     loop {
         let mut batch: Batch = used.try_recv().unwrap_or_default();
         let mut how = Receive { wait: true, cut: true, except: false };
+        // How many there were when the sender of the last log-in was waited for, and until when.
+        let (mut settled, mut until) = (0, None);
         while batch.len() < BATCH {
             match queue.receive(&mut buffer[..room], kind, how) {
-                Ok(len) => {
-                    batch.push(&buffer[..len], largest);
-                    if how.wait && (spec.tells_sender)(&buffer[..len]) {
-                        std::thread::sleep(SETTLE);
-                    }
-                }
+                Ok(len) => batch.push(&buffer[..len], largest),
                 Err(Errno::EINTR) => continue,
-                Err(Errno::ENOMSG) => {
-                    if (spec.tells_sender)(batch.last()) {
-                        batch.sender = sender(queue, spec);
-                    }
+                Err(Errno::ENOMSG) if !(spec.tells_sender)(batch.last()) => break,
+                Err(Errno::ENOMSG) if settled == batch.len() => {
+                    batch.sender = sender(queue, spec);
                     break;
+                }
+                Err(Errno::ENOMSG) => {
+                    settled = batch.len();
+                    let until = *until.get_or_insert_with(|| Instant::now() + PATIENCE);
+                    let pid = queue.stat().map_or(0, |stat| stat.last_send_pid);
+                    wait_until_asleep(pid, until);
                 }
                 Err(error) => {
                     tracing::debug!(%error, kind, "no more to receive from the queue");
@@ -188,6 +195,20 @@ fn receive(
             return;
         }
         waker.wake();
+    }
+}
+
+/// Waits a moment, and then until a process does not run any more, or the time has come. Returns
+/// whether it does not.
+fn wait_until_asleep(pid: i32, until: Instant) -> bool {
+    loop {
+        std::thread::sleep(SETTLE);
+        if !process_runs(pid) {
+            return true;
+        }
+        if Instant::now() >= until {
+            return false;
+        }
     }
 }
 
@@ -207,6 +228,7 @@ mod tests {
     use crate::poll::Poll;
     use crate::sysv::TOPICS;
     use centrala_sysv::Removed;
+    use std::process::{Child, Command, Stdio};
 
     static SMALL: Spec = Spec { largest_request: 28, ..TOPICS };
 
@@ -231,5 +253,37 @@ mod tests {
         receiver.recycle(batch);
         drop(queue);
         receiver.join();
+    }
+
+    /// Killed when dropped.
+    struct Process(Child);
+
+    impl Drop for Process {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[test]
+    fn the_sender_of_a_log_in_is_waited_for_while_it_runs_and_no_longer() {
+        let long = Duration::from_secs(60);
+        // Runs until it is told, and then sleeps.
+        let script = "trap 'exec sleep 600' USR1; echo; while :; do :; done";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdout(Stdio::piped());
+        let mut child = Process(command.spawn().unwrap());
+        let pid = child.0.id() as i32;
+        std::io::Read::read_exact(child.0.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let begun = Instant::now();
+        assert!(!wait_until_asleep(pid, begun + PATIENCE), "it runs");
+        assert!(begun.elapsed() >= PATIENCE);
+        let waiter = std::thread::spawn(move || wait_until_asleep(pid, Instant::now() + long));
+        let pid = nix::unistd::Pid::from_raw(pid);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGUSR1).unwrap();
+        assert!(waiter.join().unwrap(), "it sleeps");
+        drop(child);
+        assert!(wait_until_asleep(pid.as_raw(), begun + long), "there is none");
+        assert!(wait_until_asleep(0, begun + long), "nobody knows who it is");
     }
 }

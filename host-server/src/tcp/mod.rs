@@ -1,4 +1,4 @@
-//! TCP: the listener, and the connections in their table.
+//! TCP: the listeners, one for each dialect that has one, and the connections in their table.
 //!
 //! The thread of the exchange does all of it, by one epoll: what is ready at one moment is one
 //! batch, without handing bytes from thread to thread, and what the kernel says of a socket's buffer
@@ -14,6 +14,7 @@ use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
+use centrala_core::dialect::Dialect;
 use slab::Slab;
 
 use crate::poll::{Interest, Poll, Source, next_serial};
@@ -24,10 +25,10 @@ const ACCEPT: usize = 64;
 /// Bytes read from one connection at once.
 const READ: usize = 32 * 1024;
 
-/// The listener and all connections.
+/// The listeners and all connections.
 #[derive(Debug)]
 pub struct Tcp {
-    listener: Option<TcpListener>,
+    listeners: Vec<(TcpListener, Dialect)>,
     /// Every connection, also those whose link is over and that only have to leave.
     pub connections: Slab<Connection>,
     serial: u32,
@@ -41,10 +42,10 @@ pub struct Tcp {
 }
 
 impl Tcp {
-    /// Without a listener.
+    /// Without listeners.
     pub fn new() -> Tcp {
         Tcp {
-            listener: None,
+            listeners: Vec::new(),
             connections: Slab::new(),
             serial: 0,
             spare: File::open("/dev/null").ok(),
@@ -53,33 +54,40 @@ impl Tcp {
         }
     }
 
-    /// Listens; returns the address, with the port that was given where 0 was asked for.
+    /// Listens for connections of a dialect; returns the address, with the port that was given
+    /// where 0 was asked for.
     ///
     /// # Errors
     /// The address is in use, or not this machine's.
-    pub fn listen(&mut self, address: SocketAddr, poll: &Poll) -> io::Result<SocketAddr> {
+    pub fn listen(
+        &mut self,
+        dialect: Dialect,
+        address: SocketAddr,
+        poll: &Poll,
+    ) -> io::Result<SocketAddr> {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        poll.add(&listener, Source::Listener, Interest::READ)?;
-        self.listener = Some(listener);
+        poll.add(&listener, Source::Listener(self.listeners.len() as u32), Interest::READ)?;
+        self.listeners.push((listener, dialect));
         Ok(address)
     }
 
     /// Accepts no more.
     pub fn stop_listening(&mut self) {
-        self.listener = None;
+        self.listeners.clear();
     }
 
-    /// Accepts what waits. Returns their places; they are watched when they have a link.
-    pub fn accept(&mut self) -> Vec<u32> {
+    /// Accepts what waits at a listener. Returns their places; they are watched when they have a
+    /// link.
+    pub fn accept(&mut self, at: u32) -> Vec<u32> {
         let mut accepted = Vec::new();
-        let Some(listener) = &self.listener else { return accepted };
+        let Some((listener, dialect)) = self.listeners.get(at as usize) else { return accepted };
         for _ in 0..ACCEPT {
             match listener.accept() {
                 Ok((stream, peer)) => {
                     let serial = next_serial(&mut self.serial);
-                    match Connection::new(stream, peer, serial) {
+                    match Connection::new(stream, peer, *dialect, serial) {
                         Ok(connection) => {
                             accepted.push(self.connections.insert(connection) as u32);
                         }

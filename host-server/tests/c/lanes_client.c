@@ -2,12 +2,11 @@
  *
  *   talk KEY FILE       two users, ola and jan, through every operation; FILE is basic.txt
  *   hold KEY LOGIN      logs in, says its number, and stays
- *   race KEY TIMES      ola, jan and ewa log in at once, so many times: each sends its log-in as
- *                       soon as the one before it waits for its answer
- *   rush KEY TIMES      the same without a look at one another, and says how it went
+ *   race KEY TIMES PID  ola, jan and ewa log in at once, so many times, in a turn of their own: the
+ *                       server, PID, is stopped until all of them wait for their answers
+ *   rush KEY TIMES      the same with a server that runs, and says how it went
  */
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include <sys/ipc.h>
 #include <sys/mman.h>
 #include <sys/msg.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,6 +41,11 @@ static void give(long mtype, int first, int second, const char *mess) {
     CHECK(msgsnd(queue, &e, sizeof e - sizeof e.mtype, 0) == 0);
 }
 
+/* Seconds that nothing takes longer than, on a machine that does other things beside: a message,
+ * and all of it. */
+#define LONG 120
+#define ALL 1200
+
 static volatile int waits_at;
 
 static void too_long(int signal) {
@@ -53,7 +58,10 @@ static struct buf_elem get_at(long mtype, int line) {
     waits_at = line;
     struct buf_elem e;
     memset(&e, 0, sizeof e);
+    alarm(LONG);
     CHECK(msgrcv(queue, &e, sizeof e - sizeof e.mtype, mtype, 0) >= 0);
+    alarm(ALL);
+    waits_at = 0;
     return e;
 }
 
@@ -185,11 +193,12 @@ static void talk(const char *file) {
     ask(jan, 2, "");
 }
 
-/* Waits until a process sleeps. */
-static void until_asleep(pid_t pid) {
+/* Waits until a process is in a state: 'S' sleeps, 'T' is stopped. */
+static void until_state(pid_t pid, char wanted) {
     char path[64], stat[512], state = 0;
     snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    while (state != 'S') {
+    while (state != wanted) {
+        usleep(100);
         FILE *f = fopen(path, "r");
         CHECK(f != NULL && fgets(stat, sizeof stat, f) != NULL);
         fclose(f);
@@ -197,7 +206,21 @@ static void until_asleep(pid_t pid) {
     }
 }
 
-static int race(int times, int in_turn) {
+static volatile int ended;
+
+/* One that fails ends them all: the others would wait for it. */
+static void child_ended(int signal) {
+    (void)signal;
+    int status;
+    while (waitpid(-1, &status, WNOHANG) > 0) {
+        if (status != 0)
+            _exit(1);
+        ended++;
+    }
+}
+
+/* `server` is stopped until all wait; 0: it is not. */
+static int race(int times, pid_t server) {
     static const char *logins[3] = {"ola x", "jan x", "ewa x"};
     struct shared {
         pthread_barrier_t barrier;
@@ -208,7 +231,7 @@ static int race(int times, int in_turn) {
     pthread_barrierattr_t attr;
     pthread_barrierattr_init(&attr);
     pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-    pthread_barrier_init(&shared->barrier, &attr, 3);
+    pthread_barrier_init(&shared->barrier, &attr, 4);
     /* Who is who, one after another. */
     char why[512];
     int numbers[3];
@@ -217,25 +240,30 @@ static int race(int times, int in_turn) {
         CHECK(numbers[i] != 0);
         ask(numbers[i], 2, "");
     }
+    int users = p, groups = g;
+    signal(SIGCHLD, child_ended);
     for (int i = 0; i < 3; i++) {
         if (fork() != 0)
             continue;
-        alarm(1200);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        alarm(ALL);
         shared->pids[i] = getpid();
         for (int n = 0; n < times; n++) {
-            shared->turn = 0;
             pthread_barrier_wait(&shared->barrier);
-            if (in_turn) {
+            turn = &shared->turn;
+            if (server != 0) {
                 int own = (i + n) % 3;
-                turn = &shared->turn;
                 while (*turn != own)
-                    sched_yield();
+                    usleep(100);
                 if (own > 0)
-                    until_asleep(shared->pids[(i + 2) % 3]);
+                    until_state(shared->pids[(i + 2) % 3], 'S');
             }
             int number = log_in(logins[i], why);
-            if (number != numbers[i])
+            /* One that took another's first answer for its second has wrong ones of these. */
+            if (number != numbers[i] || p != users || g != groups)
                 __sync_fetch_and_add(&shared->mistaken, 1);
+            p = users;
+            g = groups;
             pthread_barrier_wait(&shared->barrier);
             /* Whoever it took itself for, every number is logged out again. */
             ask(numbers[i], 2, "");
@@ -243,24 +271,38 @@ static int race(int times, int in_turn) {
         }
         exit(0);
     }
-    for (int i = 0; i < 3; i++) {
-        int status;
-        CHECK(wait(&status) > 0 && status == 0);
+    for (int n = 0; n < times; n++) {
+        shared->turn = 0;
+        if (server != 0) {
+            CHECK(kill(server, SIGSTOP) == 0);
+            until_state(server, 'T');
+        }
+        pthread_barrier_wait(&shared->barrier);
+        if (server != 0) {
+            while (shared->turn < 3)
+                usleep(100);
+            until_state(shared->pids[(2 + 2 * n) % 3], 'S');
+            CHECK(kill(server, SIGCONT) == 0);
+        }
+        pthread_barrier_wait(&shared->barrier);
+        pthread_barrier_wait(&shared->barrier);
     }
+    while (ended < 3)
+        usleep(1000);
     printf("%d log-ins, %d mistaken\n", 3 * times, shared->mistaken);
     return shared->mistaken;
 }
 
 int main(int argc, char **argv) {
-    CHECK(argc == 4);
+    CHECK(argc >= 4);
     queue = msgget(atoi(argv[2]), 0);
     CHECK(queue >= 0);
     signal(SIGALRM, too_long);
-    alarm(1200);
+    alarm(ALL);
     if (strcmp(argv[1], "talk") == 0) {
         talk(argv[3]);
     } else if (strcmp(argv[1], "race") == 0) {
-        CHECK(race(atoi(argv[3]), 1) == 0);
+        CHECK(argc == 5 && race(atoi(argv[3]), atoi(argv[4])) == 0);
     } else if (strcmp(argv[1], "rush") == 0) {
         race(atoi(argv[3]), 0);
     } else {

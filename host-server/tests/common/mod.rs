@@ -16,7 +16,7 @@ use centrala_core::dialect::topics::{ClientMessage, ServerMessage, request};
 use centrala_sysv::{Queue, Receive, Removed};
 
 /// Nothing takes longer, on a machine that does other things beside.
-pub const LONG: Duration = Duration::from_secs(20);
+pub const LONG: Duration = Duration::from_secs(60);
 
 /// Waits until `done` has something; `what` is said when it never has.
 pub fn until<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
@@ -117,9 +117,14 @@ impl Server {
         Topics::log_in(self, key(), name)
     }
 
-    /// Whether the log has it.
+    /// Whether the log has it. What was logged before an answer may come after it.
     pub fn logged(&self, what: &str) -> bool {
         self.log.lock().unwrap().contains(what)
+    }
+
+    /// Waits until the log has it.
+    pub fn until_logged(&self, what: &str) {
+        until(what, || self.logged(what).then_some(()));
     }
 
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
@@ -186,6 +191,15 @@ impl Direct {
         self.maybe_next().expect("a frame, and not the end")
     }
 
+    /// Nothing has come that was not looked at. What is sent wrongly mostly comes at once; how long
+    /// this looks decides nothing else.
+    pub fn got_nothing(&mut self) -> bool {
+        self.stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let nothing = self.input.is_empty() && self.stream.peek(&mut [0]).is_err();
+        self.stream.set_read_timeout(Some(LONG)).unwrap();
+        nothing
+    }
+
     /// The next frame, or `None` at the end.
     pub fn maybe_next(&mut self) -> Option<Got> {
         loop {
@@ -226,8 +240,13 @@ pub type Message = (i64, i32, String);
 impl Topics {
     /// Logs in, with a queue of its own.
     pub fn log_in(server: &Server, key: i32, name: &str) -> Topics {
+        Topics::log_in_at(server.queue(), key, name)
+    }
+
+    /// The same, where there is no more than the server's queue.
+    pub fn log_in_at(server: Queue, key: i32, name: &str) -> Topics {
         let (queue, _) = Queue::create(key, 0o600).unwrap();
-        let mut client = Topics { queue: Removed(queue), server: server.queue(), key, id: -1 };
+        let mut client = Topics { queue: Removed(queue), server, key, id: -1 };
         client.id = client.try_log_in(name);
         assert!(client.id >= 0, "the server refused: {}", client.id);
         client

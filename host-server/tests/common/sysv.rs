@@ -69,7 +69,8 @@ impl Office {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let ready: Vec<String> = lines.take(4).map_while(Result::ok).collect();
         let address = ready.first().and_then(|line| line.strip_prefix("direct: ")?.parse().ok());
-        let server = Server { child, key: topics, address, log, _directory: directory };
+        let rooms = String::new();
+        let server = Server { child, key: topics, address, rooms, log, _directory: directory };
         let office = Office { server, queues, lanes, names, config };
         let expected = [
             format!("topics: key {topics}"),
@@ -320,11 +321,11 @@ pub fn compile(source: &str, directory: &std::path::Path) -> PathBuf {
 }
 
 /// Runs the client of `lanes` in C, and gives what it says.
-pub fn run_lanes(office: &Office, what: &str, last: &str) -> String {
+pub fn run_lanes(office: &Office, what: &str, last: &[&str]) -> String {
     let directory = tempfile::tempdir().unwrap();
     let program = compile("lanes_client.c", directory.path());
-    let output =
-        Command::new(program).args([what, &office.lanes.to_string(), last]).output().unwrap();
+    let mut command = Command::new(program);
+    let output = command.args([what, &office.lanes.to_string()]).args(last).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let wrong = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}{wrong}");

@@ -560,10 +560,12 @@ pub fn texts(messages: &[Message]) -> Vec<&str> {
     messages.iter().map(|message| std::str::from_utf8(&message.text).unwrap()).collect()
 }
 
-/// A directory in memory, if there is a place for such: for what is about files, and not about disks.
+/// A directory in memory, if there is a place for such with room (a container may have 64 MB): for
+/// what is about files, and not about disks.
 pub fn scratch() -> tempfile::TempDir {
     let shm = Path::new("/dev/shm");
-    if shm.is_dir() {
+    let free = |of: nix::sys::statvfs::Statvfs| of.blocks_available() * of.fragment_size();
+    if nix::sys::statvfs::statvfs(shm).is_ok_and(|of| free(of) >= 256 << 20) {
         tempfile::TempDir::new_in(shm).unwrap()
     } else {
         tempfile::TempDir::new().unwrap()

@@ -246,7 +246,7 @@ fn message(message: &Message<'_>, to: Recipient, out: &mut [u8]) -> usize {
 fn reason(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Done | Outcome::Received | Outcome::Stored => "OK",
-        Outcome::Malformed => "Wrong arguments",
+        Outcome::Malformed | Outcome::Version => "Wrong arguments",
         Outcome::BadName => "Not a name, or not an image",
         Outcome::NotAllowed => "Wrong password",
         Outcome::NotLoggedIn => "Unauthorized",
@@ -320,7 +320,13 @@ fn answer(answer: &Answer<'_>, out: &mut [u8]) -> usize {
             line.raw(",null");
             return line.end();
         }
-        Kind::Frame | Kind::LogOut | Kind::Join | Kind::Leave | Kind::List => return 0,
+        Kind::Frame
+        | Kind::LogOut
+        | Kind::Join
+        | Kind::Leave
+        | Kind::List
+        | Kind::ShutDown
+        | Kind::Ping => return 0,
     };
     line.and_string(why);
     line.end()
@@ -410,6 +416,7 @@ impl Codec for Wire {
         stream: true,
         log_in_at_endpoint: false,
         log_in_batched: false,
+        log_in_renews: false,
         asks_password: false,
         receipts: false,
         direct_share: false,
@@ -519,7 +526,7 @@ impl Codec for Wire {
             line.raw(if users { ",\"username\":" } else { ",\"name\":" });
             line.string(name);
             if users {
-                line.raw(if rows.online(number) {
+                line.raw(if rows.state().0 {
                     ",\"online\":true}"
                 } else {
                     ",\"online\":false}"

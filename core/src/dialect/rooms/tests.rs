@@ -171,6 +171,7 @@ const OLA: Party<'_> = Party { number: 7, name: b"o\"la" };
 fn hello() -> Message<'static> {
     Message {
         id: 0,
+        mark: 0,
         sequence: (1 << 62) + 12,
         from: ANNA,
         to: OLA,
@@ -224,7 +225,7 @@ fn every_answer_has_the_name_of_its_request() {
     let answer = |kind, outcome, tag, about, to| {
         let about = Party { number: about, name: b"" };
         let to = Party { number: to, name: b"" };
-        let answer = Answer { tag: Tag(tag), kind, outcome, about, group: true, to };
+        let answer = Answer { tag: Tag(tag), kind, outcome, size: 0, about, group: true, to };
         line(&Event::Answer(answer), to.number)
     };
     let (ok, no) = (Outcome::Done, Outcome::NoSuchGroup);

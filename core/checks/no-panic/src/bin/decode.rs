@@ -3,6 +3,7 @@
 #![no_std]
 #![no_main]
 
+use centrala_core::dialect::native::{self, serial};
 use centrala_core::dialect::{direct, lanes, queues, topics};
 use centrala_core::name::Name;
 use core::hint::black_box;
@@ -31,6 +32,22 @@ extern "C" fn _start() -> ! {
         if let Some(element) = lanes::Element::new_checked(bytes) {
             black_box((element.text, element.emit(out)));
             black_box(lanes::Order::from_second(element.second, black_box(32), black_box(16)));
+        }
+        if let Some((payload, len)) = native::look(bytes) {
+            black_box(len);
+            if let Ok((id, request)) = native::Request::decode(payload) {
+                black_box(request.encode(id, out));
+            }
+            if let Ok(event) = native::Event::decode(payload) {
+                black_box(event.encode(out));
+            }
+        }
+        black_box(serial::encode(bytes, out));
+        let mut receiver = serial::Receiver::new(out);
+        for byte in bytes {
+            if black_box(receiver.push(*byte)) == serial::Arrived::Frame {
+                black_box(receiver.frame());
+            }
         }
         if let Ok(name) = Name::new(bytes) {
             black_box((name.is(bytes), name.as_str()));

@@ -1,9 +1,11 @@
 //! `direct`, byte by byte against the real server: the examples of its description.
 
+mod common;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
-use centrala_tests::server::{LONG, Server, key};
+use common::{LONG, Server};
 
 const HELLO_OF_ANNA: &str = "0018000100000000 616e6e6100000000 0000000000000000";
 const HELLO_OF_BARTEK: &str = "0018000100000000 62617274656b0000 0000000000000000";
@@ -23,7 +25,7 @@ struct Client(TcpStream);
 
 impl Client {
     fn connect(server: &Server) -> Client {
-        let stream = TcpStream::connect(server.address).unwrap();
+        let stream = TcpStream::connect(server.address.unwrap()).unwrap();
         stream.set_read_timeout(Some(LONG)).unwrap();
         stream.set_nodelay(true).unwrap();
         Client(stream)
@@ -65,7 +67,7 @@ fn both(server: &Server) -> (Client, Client) {
 
 #[test]
 fn a_message_is_forwarded_as_it_is_and_so_is_its_answer() {
-    let server = Server::start(key(0), "");
+    let server = Server::start("", "");
     let (mut anna, mut bartek) = both(&server);
     anna.send(MESSAGE);
     bartek.expect(MESSAGE);
@@ -83,7 +85,7 @@ fn a_message_is_forwarded_as_it_is_and_so_is_its_answer() {
 
 #[test]
 fn without_an_answer_it_is_offline_mail_after_3_s() {
-    let server = Server::start(key(1), "");
+    let server = Server::start("", "");
     let (mut anna, mut bartek) = both(&server);
     anna.send(MESSAGE);
     bartek.expect(MESSAGE);
@@ -99,7 +101,7 @@ fn without_an_answer_it_is_offline_mail_after_3_s() {
 
 #[test]
 fn what_cannot_be_done_has_its_code() {
-    let server = Server::start(key(2), "[limits]\nmessage_length = 100");
+    let server = Server::start("", "[limits]\nmessage_length = 100");
     let (mut anna, _bartek) = both(&server);
     let answer = |id: &str, code: &str| format!("001b0001{id} {:016x} 616e6e6100000000 {code}", 0);
     // 404: no such user, no such group.

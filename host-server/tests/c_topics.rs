@@ -1,9 +1,12 @@
 //! `topics`, spoken by a client in C that was written from its document.
 
+mod common;
+
 use std::process::Command;
 
 use centrala_sysv::Queue;
-use centrala_tests::server::{Server, key};
+use common::sysv::compile;
+use common::{Server, key};
 
 /// Removes the queues of a client that could not do so itself.
 struct Keys([i32; 2]);
@@ -19,16 +22,9 @@ impl Drop for Keys {
 #[test]
 fn a_client_in_c_gets_what_its_document_says() {
     let directory = tempfile::tempdir().expect("a directory");
-    let program = directory.path().join("topics_client");
-    let compiled = Command::new("cc")
-        .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-o"])
-        .arg(&program)
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/c/topics_client.c"))
-        .status();
-    assert!(compiled.expect("cc is installed").success());
-
-    let mut server = Server::start(key(0), "clients = 2\ntopics = 2");
-    let keys = Keys([key(1), key(2)]);
+    let program = compile("topics_client.c", directory.path());
+    let mut server = Server::start("clients = 2\ntopics = 2", "");
+    let keys = Keys([key(), key()]);
     let [writer, stranger] = keys.0.map(|key| key.to_string());
     let output = Command::new(&program)
         .args([&server.key.to_string(), &writer, &stranger])

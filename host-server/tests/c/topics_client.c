@@ -126,7 +126,7 @@ int main(int argc, char **argv)
   CHECK(argc == 4);
   atexit(remove_queues);
   signal(SIGALRM, too_long);
-  alarm(20);
+  alarm(120);
   CHECK(sizeof(struct client_msgf) == 1048 && sizeof(struct text_msg) == 1072);
 
   server = msgget(atoi(argv[1]), 0);

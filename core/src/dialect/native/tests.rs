@@ -1,0 +1,264 @@
+//! The wire format, against the examples of its description and byte by byte.
+
+use super::*;
+use crate::request::Request as Asked;
+use std::string::String;
+use std::vec::Vec;
+
+const LIMITS: Limits = Limits::new(1024);
+const TIME: u64 = 1_763_696_285_000;
+
+fn sent(id: u32, request: Request<'_>) -> Vec<u8> {
+    let mut out = [0; 2048];
+    let len = request.encode(id, &mut out).unwrap();
+    assert_eq!(request.encode(id, &mut out.clone()[..len - 1]), None, "a byte too small");
+    let (payload, used) = look(&out[..len]).unwrap();
+    assert_eq!((used, Request::decode(payload)), (len, Ok((id, request))));
+    out[..len].to_vec()
+}
+
+fn told(event: Event<'_>) -> Vec<u8> {
+    let mut out = [0; 2048];
+    let len = event.encode(&mut out).unwrap();
+    assert_eq!(event.encode(&mut out.clone()[..len - 1]), None, "a byte too small");
+    let (payload, used) = look(&out[..len]).unwrap();
+    assert_eq!((used, Event::decode(payload)), (len, Ok(event)));
+    out[..len].to_vec()
+}
+
+const ANNA: Party<'static> = Party { number: 3, name: b"anna" };
+
+fn hej() -> Message<'static> {
+    Message {
+        id: 0,
+        mark: 0,
+        time: TIME,
+        priority: 3,
+        offline: false,
+        from: ANNA,
+        group: None,
+        text: b"hej",
+    }
+}
+
+#[test]
+fn the_examples_of_the_description_hold() {
+    let frames = [
+        ("hello of anna, id 1", {
+            let user = Who::Name(b"anna");
+            sent(1, Request::Hello { version: 1, user, password: b"" })
+        }),
+        (
+            "welcome, user 3, 1,024",
+            told(Event::Welcome { id: 1, version: 1, user: ANNA, message_length: 1024 }),
+        ),
+        ("\"hej\" to user 5, id 7", {
+            let to = To::User(Who::Number(5));
+            sent(7, Request::Send { to, priority: 3, receipt: false, text: b"hej" })
+        }),
+        ("user 5 has it", told(Event::Done { id: 7, how: How::Done, number: 5 })),
+        ("no such user", told(Event::Refused { id: 7, why: Refusal::NoSuchUser })),
+        ("join #news for 10, id 8", {
+            sent(8, Request::Join { group: Who::Name(b"news"), count: Some(10) })
+        }),
+        ("full: 16 memberships", {
+            let why = Refusal::Full { limit: Limit::Memberships, size: 16 };
+            told(Event::Refused { id: 8, why })
+        }),
+        ("what user 5 gets", told(Event::Message(hej()))),
+    ];
+    let documented: Vec<&str> = include_str!("mod.rs")
+        .lines()
+        .skip_while(|line| *line != "//! # Examples")
+        .skip(3)
+        .map_while(|line| line.strip_prefix("//! ").filter(|line| *line != "```"))
+        .collect();
+    assert_eq!(documented.len(), frames.len());
+    for ((name, bytes), line) in frames.iter().zip(documented) {
+        let hex: String = bytes.iter().map(|byte| std::format!("{byte:02x}")).collect();
+        let words = line.strip_prefix(name).unwrap_or("another example");
+        let digits: String = words.split_whitespace().collect();
+        assert_eq!(digits, hex, "{name}");
+    }
+}
+
+/// Every variant's number and fields: what a client written today relies on.
+#[test]
+fn the_wire_format_is_what_version_1_is() {
+    assert_eq!(VERSION, 1);
+    let (name, number) = (Who::Name(b"g"), Who::Number(300));
+    let requests: [(Request<'_>, &[u8]); 12] = [
+        (Request::Hello { version: 1, user: number, password: b"pw" }, b"\0\x01\0\xac\x02\x02pw"),
+        (Request::LogOut, b"\x01"),
+        (
+            Request::Send { to: To::Group(name), priority: 1, receipt: true, text: b"\xff" },
+            b"\x02\x01\x01\x01g\x01\x01\x01\xff",
+        ),
+        (Request::Ack { mark: 128 }, b"\x03\x80\x01"),
+        (Request::CreateGroup { name: b"g" }, b"\x04\x01g"),
+        (Request::Join { group: name, count: None }, b"\x05\x01\x01g\0"),
+        (Request::Leave { group: number }, b"\x06\0\xac\x02"),
+        (Request::List(List::Online), b"\x07\0"),
+        (Request::List(List::MyGroups), b"\x07\x02"),
+        (Request::List(List::Members(name)), b"\x07\x03\x01\x01g"),
+        (Request::ShutDown, b"\x08"),
+        (Request::Ping, b"\x09"),
+    ];
+    for (request, bytes) in requests {
+        assert_eq!(sent(200, request)[2..], [b"\xc8\x01", bytes].concat(), "{request:?}");
+    }
+    let mail = Message { mark: 9, offline: true, group: Some(Party::default()), ..hej() };
+    let events: [(Event<'_>, &[u8]); 4] = [
+        (Event::Done { id: 1, how: How::Stored, number: 2 }, b"\x01\x01\x02\x02"),
+        (
+            Event::Message(Message { time: 1, text: b"", ..mail }),
+            b"\x03\0\x09\x01\x03\x01\x03\x04anna\x01\0\0\0",
+        ),
+        (Event::Ended { group: ANNA }, b"\x04\x03\x04anna"),
+        (
+            Event::Row { id: 1, party: ANNA, active: true, left: Some(5) },
+            b"\x05\x01\x03\x04anna\x01\x01\x05",
+        ),
+    ];
+    for (event, bytes) in events {
+        assert_eq!(&told(event)[2..], bytes, "{event:?}");
+    }
+    let limits = [Limit::Sessions, Limit::Users, Limit::Groups, Limit::Memberships];
+    let limits = limits.into_iter().chain([Limit::Messages, Limit::Copies, Limit::Mailbox]);
+    let limits = limits.chain([Limit::MessageLength, Limit::Questions, Limit::Store]);
+    let mut refusals = std::vec![
+        Refusal::Malformed,
+        Refusal::Version { speaks: 1 },
+        Refusal::NotLoggedIn,
+        Refusal::BadName,
+        Refusal::NotAllowed,
+        Refusal::NotMember,
+        Refusal::NoSuchUser,
+        Refusal::NoSuchGroup,
+        Refusal::InUse,
+        Refusal::Exists,
+    ];
+    for (number, why) in refusals.drain(..).enumerate() {
+        let frame = told(Event::Refused { id: 0, why });
+        assert_eq!(frame[2..5], [2, 0, number as u8], "{why:?}");
+    }
+    for (number, limit) in limits.chain([Limit::Registrations]).enumerate() {
+        let why = Refusal::Full { limit, size: 0 };
+        assert_eq!(told(Event::Refused { id: 0, why })[2..], [2, 0, 10, number as u8, 0]);
+    }
+}
+
+/// What a codec makes of bytes, and how many are to be skipped behind them.
+fn decoded(bytes: &[u8]) -> (Decoded<'_>, u32) {
+    let mut progress = Progress::default();
+    (Wire::decode(bytes, &mut progress, &LIMITS), progress.skip)
+}
+
+#[test]
+fn half_a_frame_waits_for_its_rest_and_two_are_two() {
+    let frame = sent(7, Request::CreateGroup { name: b"news" });
+    for len in 0..frame.len() {
+        assert_eq!(decoded(&frame[..len]), (Decoded::Partial, 0), "{len}");
+    }
+    let (used, tag) = (frame.len(), Tag(7));
+    let request = Asked::CreateGroup { name: b"news", max: u32::MAX };
+    let want = Decoded::Request { used, sender: Sender::Own, tag, request };
+    assert_eq!(decoded(&[frame.clone(), frame].concat()), (want, 0));
+}
+
+#[test]
+fn what_is_no_request_is_refused_with_its_id_and_no_more_than_its_frame() {
+    for (frame, id, outcome) in [
+        // No such request; one that ends early; one with something behind it; no id.
+        (&b"\x02\0\x07\x63"[..], 7, Outcome::Malformed),
+        (b"\x03\0\x07\x04\x05", 7, Outcome::Malformed),
+        (b"\x03\0\x07\x01\0", 7, Outcome::Malformed),
+        (b"\x05\0\xff\xff\xff\xff\xff", 0, Outcome::Malformed),
+        (b"\x01\0\x80", 0, Outcome::Malformed),
+        // For more messages than can be counted.
+        (b"\x0a\0\x07\x05\0\x01\x01\x80\x80\x80\x80\x08", 7, Outcome::Malformed),
+        // Another version, whatever else it has in its hello.
+        (b"\x05\0\x07\0\x02\0\x01", 7, Outcome::Version),
+        (b"\x06\0\x07\0\x02\0\x01\0", 7, Outcome::Version),
+        (b"\x03\0\x07\0\x02", 7, Outcome::Version),
+        (b"\x02\0\x07\0", 7, Outcome::Malformed),
+        (b"\x03\0\x07\0\x01", 7, Outcome::Malformed),
+    ] {
+        let used = frame.len();
+        let want = Decoded::Refused { used, tag: Tag(id), outcome };
+        assert_eq!(decoded(&[frame, b"next"].concat()), (want, 0), "{frame:x?}");
+    }
+    assert_eq!(decoded(b"\0\0next"), (Decoded::Skipped { used: 2 }, 0), "an empty one is none");
+}
+
+#[test]
+fn a_frame_that_is_too_long_is_refused_at_once_and_skipped_as_it_comes() {
+    let whole = frame_max(1024) - HEADER;
+    let header = |len: usize| (len as u16).to_le_bytes().to_vec();
+    assert_eq!(decoded(&header(whole)), (Decoded::Partial, 0));
+    let (outcome, used) = (Outcome::Full(event::Limit::MessageLength), HEADER);
+    let long = header(whole + 1);
+    // Its id has come, or is none.
+    for (id, bytes) in [(7, &b"\x07"[..]), (200, b"\xc8\x01"), (0, b"\xff\xff\xff\xff\xff")] {
+        for end in 1..bytes.len() {
+            assert_eq!(decoded(&[&long, &bytes[..end]].concat()), (Decoded::Partial, 0));
+        }
+        let want = Decoded::Refused { used, tag: Tag(id), outcome };
+        assert_eq!(decoded(&[&long, bytes].concat()), (want, whole as u32 + 1));
+        let all = [&long[..], bytes, &std::vec![0; whole]].concat();
+        assert_eq!(decoded(&all), (want, whole as u32 + 1), "whole, it is too long all the same");
+    }
+    let mut progress = Progress { skip: 10, ..Progress::default() };
+    for (bytes, used, left) in [(4, 4, 6), (20, 6, 0)] {
+        let skipped = Wire::decode(&[1; 20][..bytes], &mut progress, &LIMITS);
+        assert_eq!((skipped, progress.skip), (Decoded::Skipped { used }, left));
+    }
+}
+
+#[test]
+fn the_longest_of_everything_fits_its_bounds() {
+    let name = &[b'n'; crate::name::NAME_LENGTH - 1][..];
+    let party = Party { number: u32::MAX, name };
+    let text = &[b'x'; 1024][..];
+    let (id, left) = (u32::MAX, Some(u32::MAX));
+    let message = Message {
+        id,
+        mark: id,
+        time: u64::MAX,
+        priority: 5,
+        offline: true,
+        from: party,
+        group: Some(party),
+        text,
+    };
+    assert!(told(Event::Message(message)).len() <= Wire::TRAITS.delivery(1024) as usize);
+    let row = told(Event::Row { id, party, active: true, left });
+    assert!(row.len() <= Wire::TRAITS.row as usize);
+    let to = To::Group(Who::Name(name));
+    let send = sent(id, Request::Send { to, priority: 5, receipt: true, text });
+    assert!(send.len() <= frame_max(1024));
+    let event = event::Event::Ended { group: event::Party { number: 1, name } };
+    let to = Recipient { address: 0, user: 0, part: 0 };
+    assert_eq!(Wire::encode(&event, to, &LIMITS, &mut [0; 8]), 0, "no room");
+}
+
+#[test]
+fn an_answer_to_id_0_is_a_refusal_or_none() {
+    let answer = |outcome, kind| {
+        let (tag, size, group) = (Tag(0), 40, false);
+        let (about, to) = (event::Party::NONE, event::Party { number: 3, name: b"anna" });
+        let answer = event::Answer { tag, kind, outcome, size, about, group, to };
+        let mut out = [0; 100];
+        let to = Recipient { address: 0, user: 3, part: 0 };
+        let len = Wire::encode(&event::Event::Answer(answer), to, &LIMITS, &mut out);
+        out[..len].to_vec()
+    };
+    for outcome in [Outcome::Done, Outcome::Stored, Outcome::Received] {
+        assert_eq!(answer(outcome, Kind::Send), []);
+    }
+    let welcome = Event::Welcome { id: 0, version: 1, user: ANNA, message_length: 1024 };
+    assert_eq!(answer(Outcome::Done, Kind::LogIn), told(welcome));
+    let why = Refusal::Full { limit: Limit::Mailbox, size: 40 };
+    let refused = told(Event::Refused { id: 0, why });
+    assert_eq!(answer(Outcome::Full(event::Limit::Mailbox), Kind::Send), refused);
+}

@@ -1,0 +1,24 @@
+//! An exchange on serial lines, without an operating system.
+//!
+//! - [`framing`]: what `direct` makes of a line that loses, doubles and flips bytes.
+//! - [`lines`]: the loop around [`Exchange`](centrala_core::exchange::Exchange): one link for each
+//!   line, with nobody to say when a client comes or goes.
+//!
+//! Both are without hardware, and run on any machine: [`Wires`](lines::Wires) is all they need.
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo
+    )
+)]
+
+pub mod framing;
+pub mod lines;
