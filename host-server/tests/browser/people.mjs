@@ -65,7 +65,7 @@ export class Person {
   async connected() {
     await this.page.locator("#status.in").waitFor();
     // Its lists are there too.
-    await this.page.waitForFunction(() => document.querySelector("#list-people li"));
+    await this.page.locator('#lists[aria-busy="false"]').waitFor();
   }
 
   /** The page said nothing of an error. Goes away. */

@@ -44,6 +44,7 @@ export class ListView {
 
   clear() {
     this.#search.value = "";
+    this.#lists.setAttribute("aria-busy", "true");
     for (const { list, items } of Object.values(this.#sections)) {
       list.replaceChildren();
       items.clear();
@@ -57,7 +58,8 @@ export class ListView {
   }
 
   draw() {
-    const { chats, open } = this.#session;
+    const { chats, counted, open } = this.#session;
+    this.#lists.setAttribute("aria-busy", String(!counted));
     const wanted = this.#search.value.trim().toLocaleLowerCase();
     const fits = (name) => name.toLocaleLowerCase().includes(wanted);
     const mine = chats.list.map((chat) => ({
@@ -117,7 +119,7 @@ export class ListView {
     section.hidden = entries.length === 0 && name !== "chats";
     if (wanted) section.open = true;
     const more = entries.length - shown.length;
-    note.hidden = entries.length > 0 && more === 0;
+    note.hidden = (entries.length > 0 && more === 0) || !this.#session.counted;
     note.textContent = more > 0
       ? `and ${more} more: find them by name`
       : wanted ? "Nothing of that name." : "None yet: join an advert, create one, or write to somebody.";
@@ -147,8 +149,7 @@ export class ListView {
   }
 
   #links() {
-    const links = [...this.#lists.querySelectorAll("details[open]:not([hidden]) a")];
-    return links;
+    return [...this.#lists.querySelectorAll("details[open]:not([hidden]) a")];
   }
 }
 

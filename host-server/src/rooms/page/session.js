@@ -92,6 +92,11 @@ export class Session {
     if (this.state !== "out") this.#socket.start();
   }
 
+  /** Whether the server has said which chats the person has. */
+  get counted() {
+    return this.#counted > 0;
+  }
+
   get log() {
     return this.#logs.get(this.open) ?? null;
   }
@@ -134,7 +139,7 @@ export class Session {
     if (this.open === null || this.state !== "in") return;
     if (this.chat.mine) this.#enter(this.open);
     // To join is for good: nobody does it by looking.
-    else if (this.#counted > 0) this.room.state = "outside";
+    else if (this.counted) this.room.state = "outside";
   }
 
   /** The person looks at the page, or away from it. */

@@ -166,7 +166,7 @@ export class ThreadView {
     const time = el("time", { datetime: isoOf(row.date), title: wholeTimeOf(row.date) }, timeOf(row.date));
     const author = el("span", { class: `author ${hue(row.username)}`, dir: "auto" }, row.username);
     // Whoever hears the page needs the name at each message.
-    if (follows || own) author.className = "hidden-text";
+    if (follows || own) author.className = "author hidden-text";
     const content = row.image ? this.#image(row) : textOf(row.text);
     const body = el("div", { class: "body" }, content, time);
     const bubble = el("div", { class: row.image ? "bubble pictured" : "bubble" }, author, body);
