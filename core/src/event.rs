@@ -111,6 +111,10 @@ pub enum Kind {
     Leave,
     /// [`crate::request::Request::List`].
     List,
+    /// [`crate::request::Request::ShutDown`].
+    ShutDown,
+    /// [`crate::request::Request::Ping`].
+    Ping,
     /// [`crate::request::Request::NewChat`].
     NewChat,
     /// [`crate::request::Request::Enter`].
@@ -123,10 +127,6 @@ pub enum Kind {
     Chats,
     /// [`crate::request::Request::Image`].
     Image,
-    /// [`crate::request::Request::ShutDown`].
-    ShutDown,
-    /// [`crate::request::Request::Ping`].
-    Ping,
 }
 
 /// A message on its way to a recipient.
@@ -135,11 +135,11 @@ pub enum Kind {
 pub struct Message<'a> {
     /// The id that a receipt repeats.
     pub id: u32,
-    /// Which message of the exchange it is ([`crate::exchange::message_id`]).
-    pub sequence: u64,
     /// Of mail: which one of its session's it is, from 1, for its transport or its client to
     /// confirm. 0: it is not mail, or goes to many.
     pub mark: u32,
+    /// Which message of the exchange it is ([`crate::exchange::message_id`]).
+    pub sequence: u64,
     /// The sender.
     pub from: Party<'a>,
     /// The recipient; nobody in a copy that goes to a whole group.

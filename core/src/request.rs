@@ -145,6 +145,11 @@ pub enum Request<'a> {
     },
     /// A list, sent frame by frame as there is room.
     List(List),
+    /// The list of a group's members.
+    Members {
+        /// The group.
+        group: Target<'a>,
+    },
     /// A new private chat with the owner of a group, in which the sender then is.
     NewChat {
         /// Group number.
@@ -189,11 +194,6 @@ pub enum Request<'a> {
     Image {
         /// From 1.
         id: u64,
-    },
-    /// The list of a group's members.
-    Members {
-        /// The group.
-        group: Target<'a>,
     },
     /// End the server, as SIGTERM does.
     ShutDown,

@@ -4,11 +4,13 @@ mod common;
 
 use centrala_core::dialect::direct;
 use centrala_core::dialect::lanes::Order;
+use centrala_core::dialect::native::{Request, To, Who};
 use centrala_core::dialect::queues::kind;
 use centrala_core::dialect::topics::request;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
+use common::native::Native;
 use common::sysv::{Lanes, Office, Queues};
 use common::{Direct, Topics, until};
 
@@ -18,9 +20,11 @@ enum Client {
     Topics(Topics),
     Queues(Queues),
     Lanes(Lanes),
+    Native(Box<Native>),
 }
 
-const NAMES: [&str; 4] = ["direct", "topics", "queues", "lanes"];
+const NAMES: [&str; 5] = ["direct", "topics", "queues", "lanes", "native"];
+const ALL: usize = NAMES.len();
 
 impl Client {
     fn log_in(office: &Office, dialect: usize, name: &str) -> Client {
@@ -28,7 +32,8 @@ impl Client {
             0 => Client::Direct(Box::new(office.connect(name))),
             1 => Client::Topics(office.log_in(name)),
             2 => Client::Queues(office.log_in_queues(name)),
-            _ => Client::Lanes(office.log_in_lanes(name)),
+            3 => Client::Lanes(office.log_in_lanes(name)),
+            _ => Client::Native(Box::new(Native::log_in(office.native, name))),
         }
     }
 
@@ -43,14 +48,17 @@ impl Client {
             Client::Lanes(client) => {
                 assert_eq!(client.ask(Order::ToUser(number), text), "Wiadomosc wyslana");
             }
+            Client::Native(client) => client.send(To::User(Who::Number(number)), text),
         }
         true
     }
 
     /// What was written has been received.
     fn written(&mut self) {
-        if let Client::Direct(client) = self {
-            assert_eq!(client.next().3, "200");
+        match self {
+            Client::Direct(client) => assert_eq!(client.next().3, "200"),
+            Client::Native(client) => client.done(),
+            _ => {}
         }
     }
 
@@ -68,6 +76,10 @@ impl Client {
             Client::Lanes(client) => {
                 assert_eq!(client.ask(Order::ToGroup(group), text), "Wiadomosc wyslana");
             }
+            Client::Native(client) => {
+                client.send(To::Group(Who::Number(group)), text);
+                client.done();
+            }
         }
     }
 
@@ -79,6 +91,10 @@ impl Client {
             }
             Client::Queues(client) => drop(client.join(group)),
             Client::Lanes(client) => assert_eq!(client.ask(Order::Join(group), ""), ""),
+            Client::Native(client) => {
+                client.ask(&Request::Join { group: Who::Number(group), count: None });
+                client.done();
+            }
         }
     }
 
@@ -97,6 +113,7 @@ impl Client {
             }),
             Client::Queues(client) => client.next(0).text,
             Client::Lanes(client) => client.next().2,
+            Client::Native(client) => client.text(),
         }
     }
 }
@@ -118,20 +135,20 @@ fn every_dialect_reaches_every_dialect() {
     let office = Office::start();
     // One group for each sender, made by a client of `topics`; users by their first log-in.
     let maker = office.log_in("maker");
-    for group in 0..4 {
+    for group in 0..ALL {
         assert_eq!(maker.request(request::NEW_TOPIC, 0, 0, &format!("g{group}")), 0);
     }
     let mut from: Vec<Client> =
-        (0..4).map(|d| Client::log_in(&office, d, &format!("from{d}"))).collect();
+        (0..ALL).map(|d| Client::log_in(&office, d, &format!("from{d}"))).collect();
     // `direct` has no word for joining. Membership is the user's, and holds in every dialect.
     let client = office.log_in_queues("to0");
-    (1..=4).for_each(|group| drop(client.join(group)));
+    (1..=ALL as u32).for_each(|group| drop(client.join(group)));
     client.send(kind::LOG_OUT, client.key, &client.index.to_string());
     let mut to: Vec<Client> =
-        (0..4).map(|d| Client::log_in(&office, d, &format!("to{d}"))).collect();
-    to.iter_mut().skip(1).for_each(|client| (1..=4).for_each(|group| client.join(group)));
+        (0..ALL).map(|d| Client::log_in(&office, d, &format!("to{d}"))).collect();
+    to.iter_mut().skip(1).for_each(|client| (1..=ALL as u32).for_each(|group| client.join(group)));
     from[3].join(4);
-    let numbers: Vec<u32> = (0..4).map(|d| number(&office, &format!("to{d}"))).collect();
+    let numbers: Vec<u32> = (0..ALL).map(|d| number(&office, &format!("to{d}"))).collect();
     let mut table = format!("{:<8}", "DM");
     let heads: String = NAMES.iter().map(|name| format!("{name:>8}")).collect();
     table += &heads;

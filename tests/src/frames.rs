@@ -3,7 +3,8 @@
 //!
 //! The fuzz target `decode_frame` gives it its bytes.
 
-use centrala_core::dialect::{Dialect, direct, lanes, native, queues, topics};
+use centrala_core::dialect::native::{self, serial};
+use centrala_core::dialect::{Dialect, direct, lanes, queues, topics};
 use centrala_core::exchange::{Exchange, Link, Token};
 use centrala_core::host::{Ask, Count, Io, Outbox, Posted, Reply, Room, Volatile};
 use centrala_core::limits::Limits;
@@ -33,28 +34,75 @@ pub fn decode(bytes: &[u8]) {
     match dialect {
         Dialect::Direct => {
             direct(bytes);
-            let whole = given(|office| office.stream(dialect, bytes.chunks(bytes.len().max(1))));
-            let in_parts = given(|office| office.stream(dialect, bytes.chunks(1)));
+            let [whole, in_parts] = stream(dialect, bytes);
             assert_eq!(without_ids(whole), without_ids(in_parts), "the same bytes in parts");
+        }
+        Dialect::Native => {
+            native(bytes);
+            let [whole, in_parts] = stream(dialect, bytes);
+            assert_eq!(whole, in_parts, "the same bytes in parts");
         }
         Dialect::Topics => topics(bytes),
         Dialect::Queues => queues(bytes),
         Dialect::Lanes => lanes(bytes),
-        Dialect::Native => {
-            native(bytes);
-            let whole = given(|office| office.stream(dialect, bytes.chunks(bytes.len().max(1))));
-            let in_parts = given(|office| office.stream(dialect, bytes.chunks(1)));
-            assert_eq!(whole, in_parts, "the same bytes in parts");
-        }
         Dialect::Rooms => {
             let whole = given(|office| office.rooms(bytes.chunks(bytes.len().max(1))));
             let in_parts = given(|office| office.rooms(bytes.chunks(1)));
             assert_eq!(whole, in_parts, "the same bytes in parts");
         }
     }
-    if matches!(dialect, Dialect::Topics | Dialect::Queues | Dialect::Lanes) {
+    if !matches!(dialect, Dialect::Direct | Dialect::Native | Dialect::Rooms) {
         given(|office| office.queue(dialect, bytes));
     }
+}
+
+/// What an exchange gives for a stream that comes at once, and for one that comes byte by byte.
+fn stream(dialect: Dialect, bytes: &[u8]) -> [Vec<(Link, Vec<u8>)>; 2] {
+    [bytes.len().max(1), 1].map(|size| given(|office| office.stream(dialect, bytes.chunks(size))))
+}
+
+fn native(bytes: &[u8]) {
+    let mut out = vec![0; bytes.len() + native::HEADER + 1];
+    if let Some((payload, used)) = native::look(bytes) {
+        // A number may be written longer than it need be: what is written is no longer.
+        if let Ok((id, request)) = native::Request::decode(payload) {
+            let len = request.encode(id, &mut out).expect("no longer than it was");
+            assert!(len <= used);
+            let (again, _) = native::look(&out[..len]).expect("what was written");
+            assert_eq!(native::Request::decode(again), Ok((id, request)));
+            assert_eq!(request.encode(id, &mut out[..len - 1]), None, "one byte too few");
+        }
+        if let Ok(event) = native::Event::decode(payload) {
+            let len = event.encode(&mut out).expect("no longer than it was");
+            assert!(len <= used);
+            let (again, _) = native::look(&out[..len]).expect("what was written");
+            assert_eq!(native::Event::decode(again), Ok(event));
+        }
+        let mut line = vec![0; serial::encoded_max(used)];
+        let len = serial::encode(&bytes[..used], &mut line);
+        let len = len.expect("it has room for any frame");
+        assert_eq!(received(&line[..len], used + 4).last(), Some(&bytes[..used].to_vec()));
+    }
+    // Of bytes that are noise a frame may be made only if its checksum holds.
+    for frame in received(bytes, 500) {
+        let mut line = vec![0; serial::encoded_max(frame.len())];
+        let len = serial::encode(&frame, &mut line).expect("it has room for any frame");
+        assert_eq!(received(&line[..len], 500), [frame]);
+    }
+}
+
+/// The frames that a receiver with so much room finds in the bytes of a serial line. An empty frame
+/// is none.
+fn received(bytes: &[u8], room: usize) -> Vec<Vec<u8>> {
+    let mut buffer = vec![0; room];
+    let mut receiver = serial::Receiver::new(&mut buffer);
+    let mut frames = Vec::new();
+    for byte in bytes {
+        if receiver.push(*byte) == serial::Arrived::Frame {
+            frames.push(receiver.frame().to_vec());
+        }
+    }
+    frames
 }
 
 fn direct(bytes: &[u8]) {
@@ -66,22 +114,6 @@ fn direct(bytes: &[u8]) {
     for field in [frame.source(), frame.destination()] {
         assert!(!field.contains(&0));
         let _ = (direct::target(field), direct::user(field));
-    }
-}
-
-fn native(bytes: &[u8]) {
-    let Some((payload, used)) = native::look(bytes) else { return };
-    assert!(used <= bytes.len());
-    let mut out = [0; 1 << 17];
-    if let Ok((id, request)) = native::Request::decode(payload) {
-        let len = request.encode(id, &mut out).expect("room");
-        let (again, _) = native::look(&out[..len]).expect("what was written");
-        assert_eq!(native::Request::decode(again), Ok((id, request)));
-    }
-    if let Ok(event) = native::Event::decode(payload) {
-        let len = event.encode(&mut out).expect("room");
-        let (again, _) = native::look(&out[..len]).expect("what was written");
-        assert_eq!(native::Event::decode(again), Ok(event));
     }
 }
 
@@ -212,9 +244,14 @@ impl Office<'_> {
         let mut buffer = Vec::new();
         for part in parts {
             buffer.extend_from_slice(part);
-            match self.receive(link, &buffer) {
-                Some(used) => drop(buffer.drain(..used)),
-                None => return,
+            loop {
+                match self.receive(link, &buffer) {
+                    Some(used) => drop(buffer.drain(..used)),
+                    None => return,
+                }
+                let Some(token) = self.out.1.pop() else { break };
+                let mut io = Io { now: 0, time: 0, store: &mut Volatile, out: &mut self.out };
+                let _ = self.exchange.answer_question(token, Reply::Prepared(true), &mut io);
             }
         }
     }

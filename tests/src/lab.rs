@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use centrala_core::dialect::native::{self, Event, Request as Asked, VERSION, Who};
 use centrala_core::dialect::{Dialect, direct, topics};
 use centrala_core::event::Limit;
 use centrala_core::exchange::{Exchange, Gone, Link, Tables, Token, places_for_users, scratch_len};
@@ -114,6 +115,8 @@ pub struct Desk {
     /// What was answered to clients without a link, with their addresses.
     pub turned_away: Vec<(i64, Vec<u8>)>,
     pub shut_down: bool,
+    /// No client may end the host.
+    pub keeps_running: bool,
     pub notes: Vec<Note>,
     /// How often `deliver` was called.
     pub calls: usize,
@@ -187,6 +190,9 @@ impl Outbox for Desk {
     }
     fn close(&mut self, link: Link) {
         self.closed.push(link);
+    }
+    fn may_shut_down(&mut self, _link: Link) -> bool {
+        !self.keeps_running
     }
     fn shut_down(&mut self) {
         self.shut_down = true;
@@ -393,6 +399,38 @@ impl Lab {
         true
     }
 
+    /// A `native` connection on which nothing has been said yet.
+    pub fn line(&mut self) -> Link {
+        self.try_line().expect("a free session")
+    }
+
+    pub fn try_line(&mut self) -> Result<Link, Limit> {
+        self.exchange.connect(Dialect::Native, Room::of(1 << 20), self.now)
+    }
+
+    /// A `native` connection of a user, which has been welcomed.
+    pub fn native(&mut self, name: &str) -> Link {
+        let link = self.line();
+        self.send(link, &hello(1, name, ""));
+        let got = self.got(link);
+        let (payload, _) = native::look(got.first().expect("an answer")).expect("a frame");
+        let answer = Event::decode(payload);
+        assert!(matches!(answer, Ok(Event::Welcome { id: 1, .. })), "{answer:?}");
+        // What waited for it comes behind.
+        for frame in got.into_iter().skip(1) {
+            self.desk.give(link, Given::Reply(frame));
+        }
+        link
+    }
+
+    /// What a request was answered, if it is the only thing that its link was given.
+    pub fn ask(&mut self, link: Link, request: &Asked<'_>) -> Vec<u8> {
+        self.send(link, &asked(9, request));
+        let mut got = self.got(link);
+        assert_eq!(got.len(), 1, "one answer");
+        got.remove(0)
+    }
+
     /// The endpoint of `queues`.
     pub fn queues(&mut self) -> Link {
         self.exchange.endpoint(Dialect::Queues, 99999).expect("a free session")
@@ -444,6 +482,28 @@ pub fn frame(kind: u16, id: u32, src: &str, dst: &str, text: &[u8]) -> Vec<u8> {
     let frame = direct::Frame { kind, id, src: &src, dst: &dst, text };
     let mut bytes = vec![0; frame.emitted_len()];
     frame.emit(&mut bytes).expect("fits");
+    bytes
+}
+
+/// A request of `native`.
+pub fn asked(id: u32, request: &Asked<'_>) -> Vec<u8> {
+    let mut bytes = vec![0; 1 << 16];
+    let len = request.encode(id, &mut bytes).expect("fits");
+    bytes.truncate(len);
+    bytes
+}
+
+/// A hello of `native`.
+pub fn hello(id: u32, name: &str, password: &str) -> Vec<u8> {
+    let (user, password) = (Who::Name(name.as_bytes()), password.as_bytes());
+    asked(id, &Asked::Hello { version: VERSION, user, password })
+}
+
+/// What `native` tells.
+pub fn told(event: &Event<'_>) -> Vec<u8> {
+    let mut bytes = vec![0; 1 << 16];
+    let len = event.encode(&mut bytes).expect("fits");
+    bytes.truncate(len);
     bytes
 }
 

@@ -1,11 +1,12 @@
 //! Every table, full: the answer in each dialect, and that a place given back is used again.
 
+use centrala_core::dialect::native::{self, Event, Refusal, Request, To, Who};
 use centrala_core::dialect::{lanes, queues};
 use centrala_core::event::Limit;
 use centrala_core::exchange::Link;
 use centrala_core::host::{Note, Reply};
 use centrala_core::limits::{Lanes, Limits, Topics};
-use centrala_tests::lab::{Lab, ROOMY, Sizes, frame, topic_message, topic_request};
+use centrala_tests::lab::{Lab, ROOMY, Sizes, asked, frame, hello, topic_message, topic_request};
 use centrala_tests::with_io;
 
 /// An exchange with an endpoint of each queue dialect.
@@ -28,8 +29,21 @@ impl Office {
 
     /// Logs in with a name alone in each dialect, and tells what was answered. What succeeded is
     /// logged out again.
-    fn log_in(&mut self, name: &str) -> [String; 4] {
-        [self.direct(name), self.topics(name), self.queues(name), self.lanes(name)]
+    fn log_in(&mut self, name: &str) -> [String; 5] {
+        let queues = [self.topics(name), self.queues(name), self.lanes(name)];
+        let [topics, queues, lanes] = queues;
+        [self.direct(name), topics, queues, lanes, self.native(name)]
+    }
+
+    fn native(&mut self, name: &str) -> String {
+        let Ok(link) = self.lab.try_line() else { return "no connection".into() };
+        self.lab.send(link, &hello(1, name, ""));
+        let got = self.lab.got(link);
+        self.lab.disconnect(link);
+        match answer(&got[0]).as_str() {
+            "Welcome" => "in".into(),
+            other => other.into(),
+        }
     }
 
     fn direct(&mut self, name: &str) -> String {
@@ -92,6 +106,17 @@ impl Office {
     }
 }
 
+/// What `native` was answered: how, or which limit and its size.
+fn answer(bytes: &[u8]) -> String {
+    let (payload, _) = native::look(bytes).unwrap();
+    match Event::decode(payload).unwrap() {
+        Event::Welcome { .. } => "Welcome".into(),
+        Event::Done { how, .. } => format!("{how:?}"),
+        Event::Refused { why: Refusal::Full { limit, size }, .. } => format!("{limit:?} {size}"),
+        other => format!("{other:?}"),
+    }
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -111,17 +136,21 @@ fn lane_request(first: i32, second: i32, text: &str) -> Vec<u8> {
 }
 
 const LIMITS: Limits = Limits::new(1024);
-const IN: [&str; 4] = ["in"; 4];
-const REFUSED: [&str; 4] = ["507", "-2", "error", "Zly login\n"];
+const IN: [&str; 5] = ["in"; 5];
+
+/// What a log-in is answered when a table is full; `native` says which one and its size.
+fn refused(limit: &str) -> [&str; 5] {
+    ["507", "-2", "error", "Zly login\n", limit]
+}
 
 #[test]
 fn users() {
     let mut office = Office::new(Sizes { users: 1, ..ROOMY }, LIMITS);
     assert_eq!(office.log_in("anna"), IN);
-    assert_eq!(office.log_in("bartek"), REFUSED);
+    assert_eq!(office.log_in("bartek"), refused("Users 1"));
     with_io!(office.lab, remove_user(1)).unwrap();
     assert_eq!(office.log_in("bartek"), IN);
-    assert_eq!(office.log_in("anna"), REFUSED);
+    assert_eq!(office.log_in("anna"), refused("Users 1"));
 }
 
 #[test]
@@ -129,7 +158,8 @@ fn sessions() {
     let mut office = Office::new(Sizes { sessions: 1, ..ROOMY }, LIMITS);
     assert_eq!(office.log_in("anna"), IN, "one after another");
     let holder = office.lab.direct("holder");
-    assert_eq!(office.log_in("anna"), ["no connection", "-2", "error", "Zly login\n"]);
+    let none = "no connection";
+    assert_eq!(office.log_in("anna"), [none, "-2", "error", "Zly login\n", none]);
     office.lab.disconnect(holder);
     assert_eq!(office.log_in("anna"), IN);
 }
@@ -143,7 +173,7 @@ fn questions() {
     }
     let anna = office.lab.connect();
     office.lab.send(anna, &frame(1, 0, "anna", "", b"secret"));
-    assert_eq!(office.log_in("bartek"), REFUSED);
+    assert_eq!(office.log_in("bartek"), refused("Questions 1"));
     office.lab.reply(Reply::Verified(true)).unwrap();
     let bartek = office.lab.connect();
     office.lab.send(bartek, &frame(1, 0, "bartek", "", b"secret"));
@@ -152,7 +182,7 @@ fn questions() {
 }
 
 /// An office with anna logged in everywhere and bartek nowhere, both members of group 1.
-fn correspondents(sizes: Sizes, limits: Limits) -> (Office, Link, [Link; 3]) {
+fn correspondents(sizes: Sizes, limits: Limits) -> (Office, Link, [Link; 4]) {
     let mut office = Office::new(sizes, limits);
     let Office { lab, topics, queues, lanes, .. } = &mut office;
     for name in ["anna", "bartek"] {
@@ -166,13 +196,18 @@ fn correspondents(sizes: Sizes, limits: Limits) -> (Office, Link, [Link; 3]) {
     lab.send(*lanes, &lane_request(0, 1, "anna "));
     lab.wait(5);
     let lane = lab.desk.opened[2].0;
+    let native = lab.native("anna");
     lab.got(queue);
     lab.got(*lanes);
-    (office, direct, [topic, queue, lane])
+    (office, direct, [topic, queue, lane, native])
 }
 
 /// Sends to bartek and to the group in each dialect; what each was answered.
-fn send_all(office: &mut Office, direct: Link, [topic, queue, lane]: [Link; 3]) -> Vec<String> {
+fn send_all(
+    office: &mut Office,
+    direct: Link,
+    [topic, queue, lane, native]: [Link; 4],
+) -> Vec<String> {
     let Office { lab, topics, queues, lanes, .. } = office;
     let mut answers = Vec::new();
     for to in ["bartek", "#news"] {
@@ -189,27 +224,39 @@ fn send_all(office: &mut Office, direct: Link, [topic, queue, lane]: [Link; 3]) 
         lab.send(*lanes, &lane_request(4, order.second(groups), "x"));
         answers.push(text(lanes::Element::new_checked(&lab.got(lane)[0]).unwrap().text));
     }
+    for to in [To::User(Who::Number(2)), To::Group(Who::Number(1))] {
+        let send = Request::Send { to, priority: 3, receipt: true, text: b"x" };
+        answers.push(answer(&lab.ask(native, &send)));
+    }
     answers
 }
 
-const KEPT: [&str; 5] = ["300", "200", "0", "Wiadomosc wyslana", "Wiadomosc wyslana"];
-/// `topics` has no word for a copy that was not kept.
-const NOT_KEPT: [&str; 5] = ["507", "507", "0", "Blad\n", "Blad\n"];
+/// How many messages of `send_all` bartek gets.
+const ALL: usize = 9;
+const KEPT: [&str; 7] =
+    ["300", "200", "0", "Wiadomosc wyslana", "Wiadomosc wyslana", "Stored", "Done"];
+
+/// What is answered when nothing more is kept. `topics` has no word for it.
+fn not_kept(limit: &str) -> [&str; 7] {
+    ["507", "507", "0", "Blad\n", "Blad\n", limit, limit]
+}
 
 fn mail_table(sizes: Sizes, limits: Limits, limit: Limit) {
     let (mut office, direct, queues) = correspondents(sizes, limits);
     for user in [1, 2] {
         office.lab.exchange.join(user, 1, -1, &mut office.lab.shelf).unwrap();
     }
-    // bartek's seven messages fill it.
+    // bartek's messages fill it.
     assert_eq!(send_all(&mut office, direct, queues), KEPT);
     assert_eq!(office.lab.exchange.counters().not_kept, 0);
-    assert_eq!(send_all(&mut office, direct, queues), NOT_KEPT);
-    assert_eq!(office.lab.exchange.counters().not_kept, 7);
+    let copies = if limit == Limit::Entries { "Copies".into() } else { format!("{limit:?}") };
+    let full = format!("{copies} {ALL}");
+    assert_eq!(send_all(&mut office, direct, queues), not_kept(&full));
+    assert_eq!(office.lab.exchange.counters().not_kept, ALL as u64);
     assert!(office.full(limit), "{:?}", office.lab.desk.notes);
     // One place is free again, and one message is kept in it.
     let bartek = office.lab.direct("bartek");
-    assert_eq!(office.lab.got(bartek).len(), 7);
+    assert_eq!(office.lab.got(bartek).len(), ALL);
     with_io!(office.lab, taken(bartek, 1));
     office.lab.disconnect(bartek);
     assert_eq!(send_all(&mut office, direct, queues)[..2], ["300", "507"]);
@@ -217,17 +264,17 @@ fn mail_table(sizes: Sizes, limits: Limits, limit: Limit) {
 
 #[test]
 fn messages() {
-    mail_table(Sizes { messages: 7, ..ROOMY }, LIMITS, Limit::Messages);
+    mail_table(Sizes { messages: ALL, ..ROOMY }, LIMITS, Limit::Messages);
 }
 
 #[test]
 fn entries() {
-    mail_table(Sizes { entries: 7, ..ROOMY }, LIMITS, Limit::Entries);
+    mail_table(Sizes { entries: ALL, ..ROOMY }, LIMITS, Limit::Entries);
 }
 
 #[test]
 fn mailbox() {
-    mail_table(ROOMY, Limits { mailbox: 7, ..LIMITS }, Limit::Mailbox);
+    mail_table(ROOMY, Limits { mailbox: ALL as u32, ..LIMITS }, Limit::Mailbox);
 }
 
 #[test]
@@ -251,7 +298,7 @@ fn the_full_mailbox_of_one_member_stops_nobody_else() {
 
 #[test]
 fn memberships() {
-    let (mut office, _, [topic, queue, lane]) =
+    let (mut office, _, [topic, queue, lane, native]) =
         correspondents(Sizes { memberships: 1, ..ROOMY }, LIMITS);
     let Office { lab, topics, queues, lanes, .. } = &mut office;
     let groups = lab.exchange.limits().lanes.groups;
@@ -263,23 +310,27 @@ fn memberships() {
         let state = text(queues::Message::new_checked(&lab.got(queue)[0]).unwrap().text);
         let lane = lab.got(lane);
         let element = lanes::Element::new_checked(&lane[0]).unwrap();
-        [answer, state, format!("{} {}", element.second, text(element.text))]
+        let join = Request::Join { group: Who::Number(1), count: None };
+        let native = self::answer(&lab.ask(native, &join));
+        [answer, state, format!("{} {}", element.second, text(element.text)), native]
     };
     lab.exchange.join(2, 1, -1, &mut lab.shelf).unwrap();
-    assert_eq!(join(lab), ["1", "0", "0 Blad\n"]);
+    assert_eq!(join(lab), ["1", "0", "0 Blad\n", "Memberships 1"]);
     lab.exchange.leave(2, 1, &mut lab.shelf).unwrap();
-    assert_eq!(join(lab), ["0", "1", "1 "], "the first joins, the others renew");
+    assert_eq!(join(lab), ["0", "1", "1 ", "Done"], "the first joins, the others renew");
 }
 
 #[test]
 fn groups() {
-    let (mut office, _, [topic, ..]) = correspondents(Sizes { groups: 2, ..ROOMY }, LIMITS);
+    let (mut office, _, [topic, _, _, native]) =
+        correspondents(Sizes { groups: 2, ..ROOMY }, LIMITS);
     let Office { lab, topics, .. } = &mut office;
     let create = |lab: &mut Lab, name: &str| {
         lab.send(*topics, &topic_request(2, 0, 0, 0, name));
         topic_message(&lab.got(topic)[0]).1
     };
     assert_eq!([create(lab, "b"), create(lab, "b"), create(lab, "c")], [0, 1, 2]);
+    assert_eq!(answer(&lab.ask(native, &Request::CreateGroup { name: b"c" })), "Groups 2");
     lab.exchange.remove_group(1, &mut lab.shelf).unwrap();
     assert_eq!([create(lab, "c"), create(lab, "d")], [0, 2]);
     assert_eq!(lab.exchange.groups().map(|group| group.number).collect::<Vec<_>>(), [1, 2]);
@@ -305,7 +356,7 @@ fn one_client_and_one_topic() {
     };
     let mut office = Office::new(one, limits);
     assert_eq!(office.log_in("anna"), IN);
-    assert_eq!(office.log_in("bartek"), REFUSED);
+    assert_eq!(office.log_in("bartek"), refused("Users 1"));
     let lab = &mut office.lab;
     let anna = lab.direct("anna");
     lab.send(anna, &frame(0, 0, "anna", "anna", &[b'x'; 16]));
@@ -317,6 +368,13 @@ fn one_client_and_one_topic() {
     let told = [frame(1, 0, "anna", "anna", b"200"), frame(1, 2, "", "anna", b"507")];
     assert_eq!(lab.got(anna), told);
     lab.disconnect(anna);
+    let native = lab.native("anna");
+    let to = To::User(Who::Number(1));
+    let send = |text| Request::Send { to, priority: 3, receipt: false, text };
+    assert_eq!(answer(&lab.ask(native, &send(&[b'x'; 17]))), "MessageLength 16");
+    lab.send(native, &asked(1, &send(&[b'x'; 16])));
+    assert_eq!(lab.got(native).len(), 2, "the message and its answer");
+    lab.disconnect(native);
     let (topic, _) = lab.subscriber(office.topics, 1000, "anna").unwrap();
     for (kind, number, answer) in [(2, 0, 0), (2, 0, 1), (3, 1, 0), (3, 1, 0), (4, 1, 0)] {
         lab.send(office.topics, &topic_request(kind, 0, 0, number, "t"));

@@ -399,7 +399,7 @@ impl Exchange<'_> {
     /// A message to a conversation.
     pub(super) fn say(&mut self, draft: &Draft<'_>, chat: Chat, io: &mut Io<'_>) {
         match self.may_say(draft.link, draft.from, chat) {
-            Ok((to, about)) => self.send(&Draft { about, ..*draft }, &to, io),
+            Ok((to, about)) => self.send(&Draft { about, said: true, ..*draft }, &to, io),
             Err(outcome) => self.answer(draft.link, draft.tag, Kind::Send, outcome, io),
         }
     }

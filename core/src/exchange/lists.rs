@@ -39,6 +39,23 @@ impl<'d> Rows<'d> {
         self.directory.high().1
     }
 
+    /// Of a user: whether it has a session; of a group: whether the one who asks is a member; and of
+    /// a counted membership, what is left of it. Of the last row.
+    pub(crate) fn state(&self) -> (bool, Option<u32>) {
+        let directory = self.directory;
+        let (active, of) = match self.list {
+            List::Online | List::Users => (self.online(self.at), None),
+            List::Members(group) => (self.online(self.at), Some((self.at, group))),
+            List::Groups | List::MyGroups => {
+                let of = (self.user, self.at);
+                (directory.membership(of.0, of.1).is_some(), Some(of))
+            }
+        };
+        let place = of.and_then(|(user, group)| directory.membership(user, group));
+        let left = place.and_then(|place| directory.membership_at(place)).map(|of| of.left);
+        (active, left.and_then(|left| u32::try_from(left).ok()))
+    }
+
     /// Whether no row has been taken yet.
     pub(crate) fn fresh(&self) -> bool {
         self.at == 0
@@ -50,28 +67,15 @@ impl<'d> Rows<'d> {
         if self.list == List::Groups { groups } else { users }
     }
 
+    /// Whether a user has a session in any dialect.
+    pub(crate) fn online(&self, user: u32) -> bool {
+        self.directory.user(user).is_some_and(|user| user.live != 0)
+    }
+
     /// Who made a group.
     pub(crate) fn owner(&self, group: u32) -> Party<'d> {
         let owner = self.directory.group(group).map_or(0, |group| group.owner);
         self.directory.user_party(owner)
-    }
-
-    /// Of a user: whether it has a session; of a group: whether the one who asks is a member; and of
-    /// a counted membership, what is left of it. Of the last row.
-    pub(crate) fn state(&self) -> (bool, Option<u32>) {
-        let directory = self.directory;
-        let live = |number| directory.user(number).is_some_and(|user| user.live != 0);
-        let (active, of) = match self.list {
-            List::Online | List::Users => (live(self.at), None),
-            List::Members(group) => (live(self.at), Some((self.at, group))),
-            List::Groups | List::MyGroups => {
-                let of = (self.user, self.at);
-                (directory.membership(of.0, of.1).is_some(), Some(of))
-            }
-        };
-        let place = of.and_then(|(user, group)| directory.membership(user, group));
-        let left = place.and_then(|place| directory.membership_at(place)).map(|of| of.left);
-        (active, left.and_then(|left| u32::try_from(left).ok()))
     }
 
     /// The number after this one in the list of a user's groups, or of a group's members.

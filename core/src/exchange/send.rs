@@ -60,6 +60,8 @@ pub(super) struct Draft<'a> {
     /// The group whose private chat a direct message belongs to; 0 for none.
     pub(super) about: u32,
     pub(super) image: bool,
+    /// Whether it was said in a conversation, where its sender sees it too.
+    pub(super) said: bool,
 }
 
 impl Draft<'_> {
@@ -74,6 +76,7 @@ impl Draft<'_> {
         from: 0,
         about: 0,
         image: false,
+        said: false,
     };
 }
 
@@ -192,6 +195,7 @@ impl Exchange<'_> {
     }
 
     /// Gives a direct message to one session.
+    #[inline]
     fn deliver_direct(
         &mut self,
         post: &Post<'_>,
@@ -228,6 +232,9 @@ impl Exchange<'_> {
     #[inline]
     fn echo(&mut self, post: &Post<'_>, to: u32, io: &mut Io<'_>) {
         let link = post.draft.link;
+        if !post.draft.said {
+            return;
+        }
         let Some(session) = self.sessions.get(link) else { return };
         let (dialect, recipient) = (session.dialect, session.recipient());
         if dialect.bit() & CONVERSATIONS != 0 && to != post.draft.from {

@@ -131,8 +131,9 @@ pub struct Question {
     pub(super) sent: u32,
 }
 
-/// What a question is about.
+/// What a question is about. With a tag of its own, so that an empty question is all zero bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(super) enum Asked {
     /// A password, or mail.
     LogIn,
@@ -314,6 +315,10 @@ impl Exchange<'_> {
                 self.answer_about(link, tag, Kind::Leave, outcome, about, io);
             }
             Request::List(list) => self.open_list(link, tag, list, io),
+            Request::Members { group } => match self.directory.find_group(&group) {
+                Some(group) => self.open_list(link, tag, List::Members(group), io),
+                None => self.answer(link, tag, Kind::List, Outcome::NoSuchGroup, io),
+            },
             Request::NewChat { group } => self.new_chat(link, tag, user, group, io),
             Request::Enter(chat) => self.enter(link, tag, user, chat, io),
             Request::Exit(chat) => self.exit(link, tag, user, chat, io),
@@ -336,10 +341,6 @@ impl Exchange<'_> {
             }
             Request::Chats => self.ask_chats(link, tag, user, io),
             Request::Image { id } => self.ask_image(link, tag, user, id, io),
-            Request::Members { group } => match self.directory.find_group(&group) {
-                Some(group) => self.open_list(link, tag, List::Members(group), io),
-                None => self.answer(link, tag, Kind::List, Outcome::NoSuchGroup, io),
-            },
             Request::ShutDown => {
                 let may = io.out.may_shut_down(link);
                 if may {

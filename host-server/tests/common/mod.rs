@@ -1,6 +1,7 @@
 //! A real server, and clients that are no more than the bytes of their dialects.
 #![allow(dead_code)] // Each test crate uses its part.
 
+pub mod native;
 pub mod sysv;
 
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,6 +1,7 @@
 //! A server of every dialect, and clients of `queues` and `lanes`.
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::Command;
@@ -16,9 +17,11 @@ use super::{Server, command, key, until};
 pub const USERS: u32 = 32;
 pub const GROUPS: u32 = 16;
 
-/// A server of all four dialects, on addresses of its own.
+/// A server of all dialects, on addresses of its own.
 pub struct Office {
     pub server: Server,
+    /// Where it speaks `native`.
+    pub native: SocketAddr,
     pub queues: i32,
     pub lanes: i32,
     pub names: PathBuf,
@@ -49,7 +52,7 @@ impl Office {
         let [topics, queues, lanes] = keys;
         let names = std::env::temp_dir().join(format!("centrala-{lanes:x}.txt"));
         let config = format!(
-            "[direct]\nlisten = \"127.0.0.1:0\"\n[topics]\nkey = {topics}\nclients = 1000\n\
+            "[direct]\nlisten = \"127.0.0.1:0\"\n[native]\nlisten = \"127.0.0.1:0\"\n[topics]\nkey = {topics}\nclients = 1000\n\
              [queues]\nkey = {queues}\n[lanes]\nkey = {lanes}\ndirectory = {names:?}\n{in_lanes}\n\
              [accounts]\nregistrations_per_minute = 60000\n{more}"
         );
@@ -67,17 +70,19 @@ impl Office {
             }
         });
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready: Vec<String> = lines.take(4).map_while(Result::ok).collect();
-        let address = ready.first().and_then(|line| line.strip_prefix("direct: ")?.parse().ok());
+        let ready: Vec<String> = lines.take(5).map_while(Result::ok).collect();
+        let listens = |line: &str, at: usize| ready.get(at)?.strip_prefix(line)?.parse().ok();
+        let (address, native) = (listens("direct: ", 0), listens("native: ", 1));
         let rooms = String::new();
         let server = Server { child, key: topics, address, rooms, log, _directory: directory };
-        let office = Office { server, queues, lanes, names, config };
+        let native = native.expect("an address");
+        let office = Office { server, native, queues, lanes, names, config };
         let expected = [
             format!("topics: key {topics}"),
             format!("queues: key {queues}"),
             format!("lanes: key {lanes}"),
         ];
-        assert_eq!(ready[1..], expected);
+        assert_eq!(ready[2..], expected);
         office
     }
 

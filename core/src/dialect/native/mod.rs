@@ -45,20 +45,22 @@
 //! user 5 has it             04 00  01 07 00 05
 //! no such user              03 00  02 07 06
 //! join #news for 10, id 8   0a 00  08 05 01 04 6e 65 77 73  01 0a
-//! full: 16 memberships      05 00  02 08 0a 03 10
-//! what user 5 gets         16 00  03 00 00 c8 aa f6 a3 aa 33 03 00  03 04 61 6e 6e 61  00  03 68 65 6a
+//! full: 16 memberships      05 00  02 08 0c 03 10
+//! what user 5 gets          19 00  03 09 00 00 c8 aa f6 a3 aa 33 03 00  03 04 61 6e 6e 61  00 00 00  03 68 65 6a
 //! ```
 
 pub mod serial;
 mod wire;
 
 use super::{Codec, Decoded, ListFrame, Progress, Recipient, Traits};
-use crate::event::{self, Kind, Outcome};
-use crate::exchange::Rows;
+use crate::event::{self, Kind, Outcome, Page};
+use crate::exchange::{Rows, message_id};
 use crate::limits::Limits;
 use crate::request::{self, Sender, Tag, Target};
 
-pub use wire::{Event, How, Limit, List, Message, Party, Refusal, Request, To, Who};
+pub use wire::{
+    Chat, Event, How, Limit, List, Message, Party, Private, Refusal, Request, To, Who,
+};
 
 /// The version of the wire format that this is.
 pub const VERSION: u16 = 1;
@@ -178,10 +180,17 @@ fn frame(
     Some(HEADER.saturating_add(len))
 }
 
+/// Bytes of the longest row of a list.
+const ROW: usize = 64;
+
 /// The codec of the exchange.
 pub(crate) struct Wire;
 
 impl Codec for Wire {
+    /// A row of a list; the refusal that names a limit.
+    const ANSWER_LEN: (usize, usize) = (ROW, HEADER + 1 + 5 + 1 + 1 + 5);
+    const DELIVERY_LEN: (usize, usize) = (OVERHEAD, 1);
+
     const TRAITS: Traits = Traits {
         name: "native",
         stream: true,
@@ -195,10 +204,8 @@ impl Codec for Wire {
         same_for_all: true,
         overhead: OVERHEAD as u32,
         text_max: u32::MAX,
-        row: 64,
+        row: ROW as u32,
     };
-    const ANSWER_LEN: (usize, usize) = (OVERHEAD, OVERHEAD);
-    const DELIVERY_LEN: (usize, usize) = (OVERHEAD, 1);
 
     #[inline]
     fn decode<'b>(bytes: &'b [u8], progress: &mut Progress, limits: &Limits) -> Decoded<'b> {
@@ -232,6 +239,7 @@ impl Codec for Wire {
     fn encode(event: &event::Event<'_>, _to: Recipient, limits: &Limits, out: &mut [u8]) -> usize {
         let event = match *event {
             event::Event::Message(ref message) => Event::Message(Message {
+                number: message_id(message.sequence),
                 id: message.id,
                 mark: message.mark,
                 time: message.time,
@@ -239,6 +247,8 @@ impl Codec for Wire {
                 offline: message.offline,
                 from: message.from.into(),
                 group: message.group.map(Party::from),
+                private: message.private.and_then(private),
+                image: message.image,
                 text: message.text,
             }),
             event::Event::Answer(ref answer) => match answer_event(answer, limits) {
@@ -246,7 +256,34 @@ impl Codec for Wire {
                 None => return 0,
             },
             event::Event::Ended { group } => Event::Ended { group: group.into() },
-            _ => return 0,
+            event::Event::History(Page::Row { tag, row, .. }) => Event::Said {
+                id: tag.0,
+                number: message_id(row.message.sequence),
+                time: row.message.time,
+                priority: row.message.priority,
+                from: row.from.into(),
+                image: row.message.image,
+                text: row.message.text,
+            },
+            event::Event::Chats(Page::Row { tag, row, .. }) => {
+                let chat = match row.chat {
+                    request::Chat::Group(group) => Chat::Group(group),
+                    request::Chat::Direct(user) => Chat::User(user),
+                    request::Chat::Private { group, user } => {
+                        Chat::Private(Private { group, user })
+                    }
+                };
+                Event::Count { id: tag.0, chat, all: row.all, new: row.new }
+            }
+            event::Event::History(Page::End { tag, total })
+            | event::Event::Chats(Page::End { tag, total }) => {
+                Event::Done { id: tag.0, how: How::Done, number: total }
+            }
+            // Presence is for those who enter conversations, and an image's bytes are the host's.
+            event::Event::History(Page::Begin { .. })
+            | event::Event::Chats(Page::Begin { .. })
+            | event::Event::Presence { .. }
+            | event::Event::Image { .. } => return 0,
         };
         event.encode(out).unwrap_or(0)
     }
@@ -307,7 +344,31 @@ fn translate(request: Request<'_>) -> Result<request::Request<'_>, Outcome> {
         },
         Request::ShutDown => request::Request::ShutDown,
         Request::Ping => request::Request::Ping,
+        Request::NewChat { group } => request::Request::NewChat { group },
+        Request::Say { chat, text } => request::Request::Say { chat: conversation(chat), text },
+        Request::Seen { chat } => request::Request::Exit(conversation(chat)),
+        Request::History { chat, before, limit } => {
+            request::Request::History { chat: conversation(chat), before, limit }
+        }
+        Request::Chats => request::Request::Chats,
     })
+}
+
+#[inline]
+fn conversation(chat: Chat) -> request::Chat {
+    match chat {
+        Chat::Group(group) => request::Chat::Group(group),
+        Chat::User(user) => request::Chat::Direct(user),
+        Chat::Private(Private { group, user }) => request::Chat::Private { group, user },
+    }
+}
+
+#[inline]
+fn private(chat: request::Chat) -> Option<Private> {
+    match chat {
+        request::Chat::Private { group, user } => Some(Private { group, user }),
+        _ => None,
+    }
 }
 
 #[inline]
@@ -356,13 +417,12 @@ fn refusal(outcome: Outcome, size: u32) -> Refusal {
         Outcome::NotLoggedIn => Refusal::NotLoggedIn,
         Outcome::BadName => Refusal::BadName,
         Outcome::NotAllowed => Refusal::NotAllowed,
-        Outcome::NotMember => Refusal::NotMember,
+        Outcome::NotMember | Outcome::NotEntered => Refusal::NotMember,
         Outcome::NoSuchUser => Refusal::NoSuchUser,
         Outcome::NoSuchGroup => Refusal::NoSuchGroup,
+        Outcome::NoSuchChat => Refusal::NoSuchChat,
         Outcome::InUse => Refusal::InUse,
         Outcome::Exists => Refusal::Exists,
-        Outcome::NotEntered => Refusal::NotEntered,
-        Outcome::NoSuchChat => Refusal::NoSuchChat,
         Outcome::Own => Refusal::Own,
         Outcome::Full(limit) => Refusal::Full { limit: limit.into(), size },
     }

@@ -30,6 +30,7 @@ const ANNA: Party<'static> = Party { number: 3, name: b"anna" };
 
 fn hej() -> Message<'static> {
     Message {
+        number: 9,
         id: 0,
         mark: 0,
         time: TIME,
@@ -37,6 +38,8 @@ fn hej() -> Message<'static> {
         offline: false,
         from: ANNA,
         group: None,
+        private: None,
+        image: false,
         text: b"hej",
     }
 }
@@ -87,7 +90,8 @@ fn the_examples_of_the_description_hold() {
 fn the_wire_format_is_what_version_1_is() {
     assert_eq!(VERSION, 1);
     let (name, number) = (Who::Name(b"g"), Who::Number(300));
-    let requests: [(Request<'_>, &[u8]); 12] = [
+    let (chat, private) = (Chat::Group(5), Private { group: 5, user: 6 });
+    let requests: [(Request<'_>, &[u8]); 18] = [
         (Request::Hello { version: 1, user: number, password: b"pw" }, b"\0\x01\0\xac\x02\x02pw"),
         (Request::LogOut, b"\x01"),
         (
@@ -103,17 +107,28 @@ fn the_wire_format_is_what_version_1_is() {
         (Request::List(List::Members(name)), b"\x07\x03\x01\x01g"),
         (Request::ShutDown, b"\x08"),
         (Request::Ping, b"\x09"),
+        (Request::NewChat { group: 5 }, b"\x0a\x05"),
+        (Request::Say { chat: Chat::Private(private), text: b"x" }, b"\x0b\x02\x05\x06\x01x"),
+        (Request::Seen { chat: Chat::User(6) }, b"\x0c\x01\x06"),
+        (Request::History { chat, before: None, limit: 9 }, b"\x0d\0\x05\0\x09"),
+        (Request::History { chat, before: Some(7), limit: 9 }, b"\x0d\0\x05\x01\x07\x09"),
+        (Request::Chats, b"\x0e"),
     ];
     for (request, bytes) in requests {
         assert_eq!(sent(200, request)[2..], [b"\xc8\x01", bytes].concat(), "{request:?}");
     }
-    let mail = Message { mark: 9, offline: true, group: Some(Party::default()), ..hej() };
-    let events: [(Event<'_>, &[u8]); 4] = [
+    let mail = Message { mark: 8, offline: true, group: Some(Party::default()), ..hej() };
+    let mail = Message { private: Some(private), image: true, time: 1, text: b"", ..mail };
+    let (number, time, text) = (9, 1, &b"x"[..]);
+    let said = Event::Said { id: 1, number, time, priority: 3, from: ANNA, image: true, text };
+    let events: [(Event<'_>, &[u8]); 6] = [
         (Event::Done { id: 1, how: How::Stored, number: 2 }, b"\x01\x01\x02\x02"),
         (
-            Event::Message(Message { time: 1, text: b"", ..mail }),
-            b"\x03\0\x09\x01\x03\x01\x03\x04anna\x01\0\0\0",
+            Event::Message(mail),
+            b"\x03\x09\0\x08\x01\x03\x01\x03\x04anna\x01\0\0\x01\x05\x06\x01\0",
         ),
+        (said, b"\x06\x01\x09\x01\x03\x03\x04anna\x01\x01x"),
+        (Event::Count { id: 1, chat, all: 4, new: 3 }, b"\x07\x01\0\x05\x04\x03"),
         (Event::Ended { group: ANNA }, b"\x04\x03\x04anna"),
         (
             Event::Row { id: 1, party: ANNA, active: true, left: Some(5) },
@@ -135,16 +150,18 @@ fn the_wire_format_is_what_version_1_is() {
         Refusal::NotMember,
         Refusal::NoSuchUser,
         Refusal::NoSuchGroup,
+        Refusal::NoSuchChat,
         Refusal::InUse,
         Refusal::Exists,
+        Refusal::Own,
     ];
     for (number, why) in refusals.drain(..).enumerate() {
         let frame = told(Event::Refused { id: 0, why });
         assert_eq!(frame[2..5], [2, 0, number as u8], "{why:?}");
     }
-    for (number, limit) in limits.chain([Limit::Registrations]).enumerate() {
+    for (number, limit) in limits.chain([Limit::Registrations, Limit::Chats]).enumerate() {
         let why = Refusal::Full { limit, size: 0 };
-        assert_eq!(told(Event::Refused { id: 0, why })[2..], [2, 0, 10, number as u8, 0]);
+        assert_eq!(told(Event::Refused { id: 0, why })[2..], [2, 0, 12, number as u8, 0]);
     }
 }
 
@@ -221,7 +238,9 @@ fn the_longest_of_everything_fits_its_bounds() {
     let party = Party { number: u32::MAX, name };
     let text = &[b'x'; 1024][..];
     let (id, left) = (u32::MAX, Some(u32::MAX));
+    let private = Some(Private { group: u32::MAX, user: u32::MAX });
     let message = Message {
+        number: u64::MAX,
         id,
         mark: id,
         time: u64::MAX,
@@ -229,11 +248,18 @@ fn the_longest_of_everything_fits_its_bounds() {
         offline: true,
         from: party,
         group: Some(party),
+        private,
+        image: true,
         text,
     };
     assert!(told(Event::Message(message)).len() <= Wire::TRAITS.delivery(1024) as usize);
     let row = told(Event::Row { id, party, active: true, left });
     assert!(row.len() <= Wire::TRAITS.row as usize);
+    let user = party;
+    let welcome = Event::Welcome { id, version: u16::MAX, user, message_length: u32::MAX };
+    assert!(told(welcome).len() <= Wire::ANSWER_LEN.0);
+    let why = Refusal::Full { limit: Limit::Chats, size: u32::MAX };
+    assert!(told(Event::Refused { id, why }).len() <= Wire::ANSWER_LEN.1);
     let to = To::Group(Who::Name(name));
     let send = sent(id, Request::Send { to, priority: 5, receipt: true, text });
     assert!(send.len() <= frame_max(1024));

@@ -106,6 +106,60 @@ pub enum Request<'a> {
     ShutDown,
     /// 9: nothing; its answer comes behind all that was given for the link before.
     Ping,
+    /// 10: a new private chat with the owner of a group, about it.
+    NewChat {
+        /// Group number.
+        group: u32,
+    },
+    /// 11: a message to a conversation, of priority 3. Of a private chat the other of its two gets
+    /// it.
+    Say {
+        /// The conversation.
+        chat: Chat,
+        /// The text, of any bytes.
+        #[serde(serialize_with = "bytes")]
+        text: &'a [u8],
+    },
+    /// 12: all of a conversation has been seen: what comes behind it counts as new.
+    Seen {
+        /// The conversation.
+        chat: Chat,
+    },
+    /// 13: what was said in a conversation, as far as the exchange keeps it. Answered with an
+    /// [`Event::Said`] for each message, oldest first, then [`Event::Done`] with their number.
+    History {
+        /// The conversation.
+        chat: Chat,
+        /// Only messages before the one of this number; none: up to now.
+        before: Option<u64>,
+        /// At most so many, of the newest.
+        limit: u32,
+    },
+    /// 14: how much was said in each conversation of the one who asks. Answered with an
+    /// [`Event::Count`] for each, then [`Event::Done`] with their number.
+    Chats,
+}
+
+/// A conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Chat {
+    /// What is said in the group of that number.
+    Group(u32),
+    /// The direct messages with the user of that number.
+    User(u32),
+    /// A private chat about a group.
+    Private(Private),
+}
+
+/// A private chat about a group, between its owner and another user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Private {
+    /// Group number.
+    pub group: u32,
+    /// Number of the user who is not the owner.
+    pub user: u32,
 }
 
 /// A user or a group, by number and name.
@@ -130,7 +184,9 @@ impl<'a> From<event::Party<'a>> for Party<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Message<'a> {
-    /// The sender's number for it.
+    /// Its number among all messages of the exchange, from 1: the same whenever it comes.
+    pub number: u64,
+    /// The sender's own number for it.
     pub id: u32,
     /// Of mail that is to be acknowledged ([`Request::Ack`]): from 1, and rising by 1 in a session.
     /// 0: not to be.
@@ -147,6 +203,10 @@ pub struct Message<'a> {
     /// The group it was sent to; none for a direct message.
     #[serde(borrow)]
     pub group: Option<Party<'a>>,
+    /// Of a direct message: the private chat that it belongs to.
+    pub private: Option<Private>,
+    /// Whether it is an image, of which the text has name, type and size.
+    pub image: bool,
     /// The text.
     #[serde(serialize_with = "bytes")]
     pub text: &'a [u8],
@@ -188,10 +248,14 @@ pub enum Refusal {
     NoSuchUser,
     /// No such group.
     NoSuchGroup,
+    /// No such private chat, or one of others.
+    NoSuchChat,
     /// The user has another session in this dialect.
     InUse,
-    /// A group of that name exists.
+    /// A group of that name, or that private chat, exists.
     Exists,
+    /// It is one's own group: there is nobody else to talk to about it.
+    Own,
     /// No room. Of a group message: a copy was not kept; the other members have theirs.
     Full {
         /// Which limit.
@@ -199,12 +263,6 @@ pub enum Refusal {
         /// How much it is; 0 where the exchange does not know.
         size: u32,
     },
-    /// Only those who have entered a conversation may send to it or leave it.
-    NotEntered,
-    /// No such private chat, or one is not one of its two.
-    NoSuchChat,
-    /// The group is one's own: there is nobody else to talk to about it.
-    Own,
 }
 
 /// A limit of the exchange.
@@ -233,7 +291,7 @@ pub enum Limit {
     Store,
     /// New users a minute in one dialect.
     Registrations,
-    /// Private chats of all groups together.
+    /// Private chats.
     Chats,
 }
 
@@ -309,6 +367,36 @@ pub enum Event<'a> {
         /// Of a counted membership in a list of members, or of the groups of the one who asks: how
         /// many messages are still to come.
         left: Option<u32>,
+    },
+    /// 6: a message of a history.
+    Said {
+        /// Of the request.
+        id: u32,
+        /// As [`Message::number`].
+        number: u64,
+        /// As [`Message::time`].
+        time: u64,
+        /// As [`Message::priority`].
+        priority: u8,
+        /// The sender; nobody if it is gone.
+        #[serde(borrow)]
+        from: Party<'a>,
+        /// As [`Message::image`].
+        image: bool,
+        /// The text.
+        #[serde(serialize_with = "bytes")]
+        text: &'a [u8],
+    },
+    /// 7: how much was said in a conversation.
+    Count {
+        /// Of the request.
+        id: u32,
+        /// The conversation.
+        chat: Chat,
+        /// Messages in it.
+        all: u64,
+        /// Those from others that came since it was seen ([`Request::Seen`]).
+        new: u64,
     },
 }
 

@@ -225,7 +225,8 @@ fn every_answer_has_the_name_of_its_request() {
     let answer = |kind, outcome, tag, about, to| {
         let about = Party { number: about, name: b"" };
         let to = Party { number: to, name: b"" };
-        let answer = Answer { tag: Tag(tag), kind, outcome, size: 0, about, group: true, to };
+        let (tag, size) = (Tag(tag), 0);
+        let answer = Answer { tag, kind, outcome, size, about, group: true, to };
         line(&Event::Answer(answer), to.number)
     };
     let (ok, no) = (Outcome::Done, Outcome::NoSuchGroup);

@@ -174,10 +174,9 @@ fn refused(what: &str, why: Refusal) -> Failure {
         Refusal::NoSuchUser => "no such user".into(),
         Refusal::NoSuchGroup => "no such group".into(),
         Refusal::InUse => "this user is logged in to native already".into(),
+        Refusal::NoSuchChat => "no such chat".into(),
         Refusal::Exists => "there is such a group already".into(),
-        Refusal::NotEntered => "only for those who have entered the conversation".into(),
-        Refusal::NoSuchChat => "no such conversation".into(),
-        Refusal::Own => "the group is your own".into(),
+        Refusal::Own => "it is your own".into(),
         Refusal::Full { limit, size } => full(limit, size),
     };
     Failure::Refused(format!("{what}: {why}"))
@@ -189,13 +188,13 @@ fn full(limit: Limit, size: u32) -> String {
         Limit::Users => "users",
         Limit::Groups => "groups",
         Limit::Memberships => "memberships",
-        Limit::Chats => "private chats",
         Limit::Messages => "waiting messages",
         Limit::Copies => "copies of waiting messages",
         Limit::Mailbox => "messages for one user",
         Limit::MessageLength => "bytes a message",
         Limit::Questions => "log-ins at once",
         Limit::Registrations => "new users a minute",
+        Limit::Chats => "private chats",
         Limit::Store => return "the exchange's store has no room".into(),
     };
     format!("no room: the exchange has at most {size} {of}")
@@ -345,6 +344,7 @@ impl<'a> Session<'a> {
                 self.print(wanted, &line)?;
                 Came::Message
             }
+            Event::Said { .. } | Event::Count { .. } => Came::Other,
         })
     }
 

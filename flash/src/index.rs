@@ -1,0 +1,129 @@
+//! Where each record that holds lies. One word of RAM each.
+
+/// Where a record lies; 4 bytes.
+///
+/// 24 bits of its place in words, 7 bits that tell most keys apart, so that a key is looked for
+/// without reading every record, and whether who sent it or owns it is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Place(u32);
+
+/// Words that a [`Place`] can tell apart.
+pub(crate) const WORDS: u32 = 1 << 24;
+const TAG: u32 = 0x7f;
+const ORPHAN: u32 = 1 << 31;
+
+impl Place {
+    /// No place.
+    pub const EMPTY: Place = Place(0);
+
+    pub(crate) const fn new(word: u32, tag: u32) -> Place {
+        Place((word & (WORDS - 1)) | (tag & TAG) << 24)
+    }
+
+    pub(crate) const fn word(self) -> u32 {
+        self.0 & (WORDS - 1)
+    }
+
+    pub(crate) const fn tag(self) -> u32 {
+        (self.0 >> 24) & TAG
+    }
+
+    pub(crate) const fn is_orphan(self) -> bool {
+        self.0 & ORPHAN != 0
+    }
+
+    pub(crate) const fn to_orphan(self) -> Place {
+        Place(self.0 | ORPHAN)
+    }
+}
+
+/// A bag of places over the slice that was lent.
+#[derive(Debug)]
+pub(crate) struct Index<'a> {
+    places: &'a mut [Place],
+    len: usize,
+}
+
+impl<'a> Index<'a> {
+    pub(crate) fn new(places: &'a mut [Place]) -> Index<'a> {
+        Index { places, len: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(crate) fn get(&self, i: usize) -> Option<Place> {
+        if i < self.len { self.places.get(i).copied() } else { None }
+    }
+
+    pub(crate) fn set(&mut self, i: usize, place: Place) {
+        if i < self.len
+            && let Some(at) = self.places.get_mut(i)
+        {
+            *at = place;
+        }
+    }
+
+    /// `false` if there is no room.
+    pub(crate) fn push(&mut self, place: Place) -> bool {
+        let Some(at) = self.places.get_mut(self.len) else { return false };
+        *at = place;
+        self.len = self.len.wrapping_add(1);
+        true
+    }
+
+    /// The last one takes its place.
+    pub(crate) fn swap_remove(&mut self, i: usize) {
+        let Some(last) = self.len.checked_sub(1).and_then(|last| self.get(last)) else { return };
+        self.set(i, last);
+        self.len = self.len.saturating_sub(1);
+    }
+
+    /// Puts them in the order of their keys, which are read anew for each comparison (heapsort).
+    pub(crate) fn sort<K: Ord>(&mut self, mut key: impl FnMut(Place) -> K) {
+        for root in (0..self.len / 2).rev() {
+            self.sift(root, self.len, &mut key);
+        }
+        for end in (1..self.len).rev() {
+            self.swap(0, end);
+            self.sift(0, end, &mut key);
+        }
+    }
+
+    fn swap(&mut self, i: usize, j: usize) {
+        if let (Some(a), Some(b)) = (self.get(i), self.get(j)) {
+            self.set(i, b);
+            self.set(j, a);
+        }
+    }
+
+    fn sift<K: Ord>(&mut self, root: usize, end: usize, key: &mut impl FnMut(Place) -> K) {
+        let mut root = root;
+        while let Some(left) = root.checked_mul(2).map(|twice| twice.wrapping_add(1))
+            && left < end
+            && let (Some(at_root), Some(at_left)) = (self.get(root), self.get(left))
+        {
+            let mut child = (left, key(at_left));
+            let right = left.wrapping_add(1);
+            if right < end
+                && let Some(at_right) = self.get(right)
+            {
+                let key = key(at_right);
+                if key > child.1 {
+                    child = (right, key);
+                }
+            }
+            if key(at_root) >= child.1 {
+                return;
+            }
+            self.swap(root, child.0);
+            root = child.0;
+        }
+    }
+}
