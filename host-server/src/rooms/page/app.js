@@ -3,7 +3,7 @@
 
 import { parseKey } from "./chats.js";
 import { Composer } from "./composer.js";
-import { byId, icon } from "./dom.js";
+import { byId, el } from "./dom.js";
 import { Images } from "./images.js";
 import { ListView } from "./list.js";
 import { Notices } from "./notices.js";
@@ -180,10 +180,9 @@ function drawRoom() {
 function drawBanner() {
   const banner = byId("banner");
   const { chat, room, state } = session;
-  const says = { broken: () => ["", "Try now", () => session.connectNow()] };
   let [text, label, act] = ["", "", null];
   if (state !== "in") {
-    [text, label, act] = says.broken();
+    [label, act] = ["Try now", () => session.connectNow()];
     const seconds = Math.ceil((session.retryAt - Date.now()) / 1000);
     text = seconds > 0 ? `No connection. Next try in ${seconds} s.` : "No connection. Connecting…";
   } else if (room.state === "outside") {
@@ -192,26 +191,20 @@ function drawBanner() {
   } else if (room.state === "refused") {
     text = `This chat cannot be entered: ${room.reason}`;
   } else if (room.state === "failed") {
-    [text, label, act] = [`${room.reason} What was said may be missing here.`, "Try again", enterAgain];
+    [text, label, act] = [`${room.reason} What was said may be missing here.`, "Try again", () => session.enterAgain()];
+  } else {
+    text = room.notice;
   }
   banner.hidden = text === "";
   const old = banner.querySelector("button");
   if (banner.firstChild?.textContent !== text || old?.textContent !== (label || undefined)) {
     const focused = old !== null && old === document.activeElement;
-    const button = label ? Object.assign(document.createElement("button"), { type: "button" }) : "";
-    if (label) {
-      button.className = label === "Join" ? "primary" : "outlined";
-      button.textContent = label;
-      button.addEventListener("click", act);
-    }
-    banner.replaceChildren(Object.assign(document.createElement("span"), { textContent: text }), button);
+    const kind = label === "Join" ? "primary" : "outlined";
+    const button = label ? el("button", { type: "button", class: kind, onclick: act }, label) : "";
+    banner.replaceChildren(el("span", {}, text), button);
     if (focused && label) button.focus();
   }
   byId("composer").hidden = ["outside", "refused"].includes(room.state);
-}
-
-function enterAgain() {
-  session.enterAgain();
 }
 
 function join() {
@@ -226,7 +219,8 @@ function drawConnection() {
   status.className = `status ${state}`;
   status.textContent = state === "in" ? "connected" : "no connection";
   clearTimeout(countdown);
-  if (state === "connecting") showLogInError(session.retryAt > Date.now() ? "The server does not answer. Trying again…" : "");
+  const waits = session.retryAt > Date.now();
+  if (state === "connecting") showLogInError(waits ? "The server does not answer. Trying again…" : "");
   if (state === "broken") countdown = setTimeout(drawConnection, 1000);
   if (session.chat) drawBanner();
 }
@@ -291,7 +285,8 @@ byId("ask-privately").addEventListener("click", async () => {
   try {
     openNow(await session.askPrivately(session.chat.anons));
   } catch (error) {
-    notices.announce(error.message);
+    session.room.notice = `That was refused: ${error.message}`;
+    drawBanner();
   }
 });
 

@@ -207,6 +207,12 @@ export class Chats {
     this.me.name = this.users.get(this.me.id)?.name ?? this.me.name;
   }
 
+  /** Whether somebody of this name is among the users. */
+  knows(username) {
+    for (const { name } of this.users.values()) if (name === username) return true;
+    return false;
+  }
+
   userName(id) {
     return this.users.get(id)?.name ?? `user ${id}`;
   }

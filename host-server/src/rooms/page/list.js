@@ -30,6 +30,11 @@ export class ListView {
       this.#lists.append(section);
     }
     this.#search.addEventListener("input", () => this.draw());
+    // Who is there, and which adverts, may have changed since.
+    this.#search.addEventListener("focus", () => session.refresh());
+    for (const { section } of Object.values(this.#sections)) {
+      section.addEventListener("toggle", () => section.open && session.refresh());
+    }
     this.#search.addEventListener("keydown", (event) => this.#inSearch(event));
     this.#lists.addEventListener("keydown", (event) => this.#inLists(event));
   }

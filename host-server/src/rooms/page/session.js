@@ -28,10 +28,11 @@ export class Session {
   retryAt = 0;
   /**
    * The key of the open chat, and how far the person is in it: "entering", "in", "outside" (an
-   * advert's room to join), "refused", "failed"; `fresh` is how many messages were new in it.
+   * advert's room to join), "refused", "failed"; `fresh` is how many messages were new in it,
+   * `notice` what else there is to be said about it.
    */
   open = null;
-  room = { state: "entering", reason: "", fresh: 0 };
+  room = { state: "entering", reason: "", fresh: 0, notice: "" };
   /** Whether the person can see the page. */
   attentive = true;
   #socket;
@@ -121,7 +122,7 @@ export class Session {
     if (key === null) return;
     const { anons, chat } = parseKey(key);
     const entry = this.chats.add(anons, chat);
-    this.room = { state: "entering", reason: "", fresh: entry.unread };
+    this.room = { state: "entering", reason: "", fresh: entry.unread, notice: "" };
     entry.mine ||= join || entry.kind !== "room";
     entry.read();
     const log = this.#logs.get(key) ?? new Log();
@@ -194,11 +195,15 @@ export class Session {
 
   /** Makes sure that the person's private chat about an advert is there; gives its key. */
   async askPrivately(anons) {
+    const key = keyOf(anons, this.chats.me.id);
+    if (this.chats.get(key)?.mine) return key;
     const fits = (args) => args[0] === anons || args[0] === 0;
-    // Refused when it exists already: entering it tells.
-    await this.#requests.ask("new-chat", [anons], "new-chat-response", fits);
+    const asked = this.#requests.ask("new-chat", [anons], "new-chat-response", fits);
+    const [, chat, reason] = await asked;
     this.#refresh();
-    return keyOf(anons, this.chats.me.id);
+    // Another tab may have begun it, or this server words it so.
+    if (chat === -1 && !/exist/i.test(reason)) throw new Error(reason);
+    return key;
   }
 
   /** An image's { type, data }, data null if the server has it no more. Throws Unanswered. */
@@ -476,6 +481,7 @@ export class Session {
     const known = this.chats.get(keyOf(anons, chatId));
     const chat = known ?? this.chats.add(anons, chatId);
     if (!known || this.chats.nameless(chat)) this.#refresh();
+    this.#meet(row.username);
     const own = row.username === this.chats.me.name;
     const open = chat.key === this.open;
     const preview = { username: row.username, text: row.image ? "Image" : row.text };
@@ -494,7 +500,13 @@ export class Session {
     if (!own && row.id > before) this.onchange("message", { chat, row, open });
   }
 
+  /** Whoever is not known is asked for: they can be written to. */
+  #meet(username) {
+    if (!this.chats.knows(username)) this.#refresh();
+  }
+
   #presence(joined, [anons, chat, username]) {
+    this.#meet(username);
     if (keyOf(anons, chat) === this.open) this.onchange("presence", { joined, username });
   }
 
