@@ -32,12 +32,18 @@ counters! {
     commits_failed,
     /// TCP connections accepted.
     accepted,
-    /// TCP connections closed at once, as every session or descriptor was taken.
+    /// Connections closed at once, as every session or descriptor was taken.
     refused,
     /// TCP connections that the peer or the network ended.
     disconnected,
-    /// TCP connections closed because their peer did not read its answers.
+    /// Connections closed because their peer did not read its answers.
     overrun,
+    /// Sockets of `rooms` that connected.
+    sockets,
+    /// Sockets of `rooms` that their client or the network ended.
+    sockets_left,
+    /// Sockets of `rooms` closed because they sent more than they may.
+    flooded,
     /// Messages received from SysV queues.
     received,
     /// Messages larger than any request, taken off a SysV queue.

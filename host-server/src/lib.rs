@@ -23,6 +23,7 @@ pub mod outbox;
 pub mod passwords;
 pub mod poll;
 pub mod restore;
+pub mod rooms;
 pub mod server;
 pub mod store;
 pub mod sysv;

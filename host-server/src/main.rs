@@ -147,6 +147,9 @@ fn check(arguments: &Arguments, config: &Config) -> ExitCode {
             lanes.names_file().display()
         );
     }
+    if let Some(rooms) = &config.rooms {
+        page += &format!("rooms: http://{}/\n", rooms.listen);
+    }
     page += &format!("\n{}\n", Sizes::of(config));
     match std::io::stdout().lock().write_all(page.as_bytes()) {
         Ok(()) => status,

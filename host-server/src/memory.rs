@@ -5,12 +5,15 @@
 //! together, with what users have seen of them.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use centrala_core::exchange::Token;
+use centrala_core::exchange::{Token, message_id};
 use centrala_core::host::{Count, NoRoom, Posted, Record, Store};
 use centrala_core::request::Chat;
-use centrala_store::{Conversation, Image, KeptMessage, PLACES};
+use centrala_store::{Conversation, KeptMessage, PLACES};
 
+use crate::rooms::FindImage;
+use crate::rooms::images::Hash;
 use crate::store::{Committed, Keep, Read};
 
 /// Messages of all histories together, the newest.
@@ -26,20 +29,37 @@ fn key(from: u32, to: u32, group: u32, about: u32) -> Key {
     }
 }
 
-#[derive(Clone, Debug)]
-struct Kept {
-    message: KeptMessage,
-    image: Option<Image>,
+fn key_of(message: &KeptMessage) -> Key {
+    let Posted { from, to, group, about, .. } = message.record();
+    key(from, to, group, about)
 }
 
-impl Kept {
-    fn key(&self) -> Key {
-        let Posted { from, to, group, about, .. } = self.message.record();
-        key(from, to, group, about)
+fn sequence(message: &KeptMessage) -> u64 {
+    message.record().sequence
+}
+
+/// Which images messages are: by the ids of the messages.
+#[derive(Clone, Debug, Default)]
+struct Images {
+    held: Option<Hash>,
+    posted: Option<u64>,
+    all: Arc<Mutex<HashMap<u64, Hash>>>,
+}
+
+impl Images {
+    fn posted(&mut self, posted: &Posted<'_>) {
+        if let Some(hash) = self.held.take_if(|_| posted.image) {
+            let id = message_id(posted.sequence);
+            self.all.lock().unwrap_or_else(PoisonError::into_inner).insert(id, hash);
+            self.posted = Some(id);
+        }
     }
 
-    fn sequence(&self) -> u64 {
-        self.message.record().sequence
+    fn forget(&mut self, posted: &Posted<'_>) {
+        if posted.image {
+            let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+            all.remove(&message_id(posted.sequence));
+        }
     }
 }
 
@@ -49,9 +69,9 @@ pub struct Memory {
     passwords: HashMap<u32, String>,
     secrets: HashMap<Token, String>,
     owners: HashMap<u32, u32>,
-    image: Option<Image>,
+    images: Images,
     /// By rising sequence.
-    history: VecDeque<Kept>,
+    history: VecDeque<KeptMessage>,
     /// By user and conversation; of all direct messages it is `None`.
     seen: HashMap<(u32, Option<Key>), u64>,
 }
@@ -68,15 +88,29 @@ impl Memory {
     }
 
     fn post(&mut self, posted: &Posted<'_>) {
-        let image = if posted.image { self.image.take() } else { None };
         // From nobody, or to nobody, it is in no history.
         if posted.group == 0 && (posted.from == 0 || posted.to == 0) {
             return;
         }
-        if self.history.len() >= MOST {
-            self.history.pop_front();
+        self.images.posted(posted);
+        if self.history.len() >= MOST
+            && let Some(oldest) = self.history.pop_front()
+        {
+            self.images.forget(&oldest.record());
         }
-        self.history.push_back(Kept { message: posted.into(), image });
+        self.history.push_back(posted.into());
+    }
+
+    fn retain(&mut self, kept: impl Fn(&Posted<'_>) -> bool) {
+        let images = &mut self.images;
+        self.history.retain(|message| {
+            let posted = message.record();
+            let kept = kept(&posted);
+            if !kept {
+                images.forget(&posted);
+            }
+            kept
+        });
     }
 
     /// Its number may be somebody else's later.
@@ -85,14 +119,11 @@ impl Memory {
         self.seen.retain(|(of, key), _| {
             *of != user && key.is_none_or(|(a, b, _)| a != user && b != user)
         });
-        self.history.retain(|kept| {
-            let Posted { from, to, group, .. } = kept.message.record();
-            group != 0 || (from != user && to != user)
-        });
-        for kept in &mut self.history {
-            let posted = kept.message.record();
+        self.retain(|posted| posted.group != 0 || (posted.from != user && posted.to != user));
+        for message in &mut self.history {
+            let posted = message.record();
             if posted.from == user {
-                kept.message = KeptMessage::from(&Posted { from: 0, ..posted });
+                *message = KeptMessage::from(&Posted { from: 0, ..posted });
             }
         }
         for owner in self.owners.values_mut().filter(|owner| **owner == user) {
@@ -103,14 +134,11 @@ impl Memory {
     fn forget_group(&mut self, number: u32) {
         self.owners.remove(&number);
         self.seen.retain(|(_, key), _| key.is_none_or(|(_, _, group)| group != number));
-        self.history.retain(|kept| {
-            let Posted { group, about, .. } = kept.message.record();
-            group != number && about != number
-        });
+        self.retain(|posted| posted.group != number && posted.about != number);
     }
 
-    fn find(&self, sequence: u64) -> Option<&Kept> {
-        let place = self.history.binary_search_by_key(&sequence, Kept::sequence).ok()?;
+    fn find(&self, at: u64) -> Option<&KeptMessage> {
+        let place = self.history.binary_search_by_key(&at, sequence).ok()?;
         self.history.get(place)
     }
 }
@@ -168,22 +196,27 @@ impl Keep for Memory {
         answer(Ok(self.passwords.get(&user).cloned()));
     }
 
-    fn hold_image(&mut self, image: Image) {
-        self.image = Some(image);
+    fn hold_image(&mut self, hash: Hash) {
+        (self.images.held, self.images.posted) = (Some(hash), None);
     }
 
-    fn drop_image(&mut self) -> bool {
-        self.image.take().is_none()
+    fn drop_image(&mut self) -> Option<u64> {
+        self.images.held = None;
+        self.images.posted.take()
     }
 
-    fn image(&self, sequence: u64, answer: Read<Option<Image>>) {
-        answer(Ok(self.find(sequence).and_then(|kept| kept.image.clone())));
+    fn image_finder(&self) -> FindImage {
+        let all = Arc::clone(&self.images.all);
+        Arc::new(move |id, answer| {
+            let found = all.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied();
+            answer(found);
+        })
     }
 
     fn places(&self, of: Conversation, before: Option<u64>, limit: u32, answer: Read<Vec<u64>>) {
         let (key, before) = (self.key(of), before.unwrap_or(u64::MAX));
-        let older = self.history.iter().rev().filter(|kept| kept.sequence() < before);
-        let places = older.filter(|kept| kept.key() == key).map(Kept::sequence);
+        let older = self.history.iter().rev().filter(|message| sequence(message) < before);
+        let places = older.filter(|message| key_of(message) == key).map(sequence);
         let mut places: Vec<u64> = places.take(limit.min(PLACES) as usize).collect();
         places.reverse();
         answer(Ok(places));
@@ -191,13 +224,12 @@ impl Keep for Memory {
 
     fn messages(&self, of: Conversation, at: Vec<u64>, answer: Read<Vec<KeptMessage>>) {
         let key = self.key(of);
-        let kept = at.into_iter().filter_map(|sequence| self.find(sequence));
-        let kept = kept.filter(|kept| kept.key() == key).map(|kept| kept.message.clone());
-        answer(Ok(kept.collect()));
+        let found = at.into_iter().filter_map(|at| self.find(at));
+        answer(Ok(found.filter(|message| key_of(message) == key).cloned().collect()));
     }
 
     fn message(&self, sequence: u64, answer: Read<Option<KeptMessage>>) {
-        answer(Ok(self.find(sequence).map(|kept| kept.message.clone())));
+        answer(Ok(self.find(sequence).cloned()));
     }
 
     fn counts(&self, user: u32, chats: Vec<Chat>, answer: Read<Vec<Count>>) {
@@ -205,15 +237,15 @@ impl Keep for Memory {
         let all_direct = seen(None);
         let mut marks: HashMap<Key, u64> = HashMap::new();
         let mut counts: HashMap<Key, (u64, u64)> = HashMap::new();
-        for kept in &self.history {
-            let key = kept.key();
+        for message in &self.history {
+            let key = key_of(message);
             let mark = *marks.entry(key).or_insert_with(|| match key {
                 (1.., _, 0) => seen(Some(key)).max(all_direct),
                 _ => seen(Some(key)),
             });
             let (all, new) = counts.entry(key).or_default();
             *all += 1;
-            let posted = kept.message.record();
+            let posted = message.record();
             *new += u64::from(posted.sequence > mark && posted.from != user);
         }
         let mut rows: Vec<Count> = chats

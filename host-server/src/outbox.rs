@@ -15,6 +15,7 @@ use centrala_core::request::Chat;
 
 use crate::counters::Counters;
 use crate::notes::Throttle;
+use crate::rooms::links::Links;
 use crate::sysv::Queues;
 use crate::warn_some;
 
@@ -29,6 +30,8 @@ pub enum Port {
     Endpoint(u32),
     /// A user's lane in such a queue: the endpoint, and the user.
     Lane(u32, u32),
+    /// Sockets of `rooms`.
+    Rooms,
 }
 
 /// What the host knows of a link.
@@ -127,8 +130,12 @@ pub enum What {
     Mail(Frame, u32),
     /// An answer.
     Reply(Frame),
+    /// A part of an answer, and whether it is the last one.
+    Part(Frame, bool),
     /// An answer that waits for the commit, and what leaves if that fails.
     Promise(Frame, Frame),
+    /// The link's clients are those of this other link.
+    Merge(Link),
     /// The end of the link.
     Close,
     /// It went before the others.
@@ -271,6 +278,8 @@ pub struct Out {
     pub touched: Vec<Link>,
     /// SysV queues.
     pub queues: Queues,
+    /// Sockets of `rooms`.
+    pub rooms: Links,
     /// Questions of the exchange.
     pub asks: Vec<Question>,
     /// Milliseconds since the server started.
@@ -293,6 +302,7 @@ impl Out {
             seats: Seats::default(),
             touched: Vec::new(),
             queues,
+            rooms: Links::default(),
             asks: Vec::new(),
             now: 0,
             shutdown: false,
@@ -300,6 +310,11 @@ impl Out {
             counters: Counters::default(),
             not_kept: Throttle::default(),
         }
+    }
+
+    /// Whether nothing is noted down.
+    pub fn is_empty(&self) -> bool {
+        self.batch.ops.is_empty() && self.asks.is_empty()
     }
 
     /// Takes back the messages that a link has not been given yet, oldest first, and what the store
@@ -341,7 +356,7 @@ impl Out {
         let counted = (bytes as u32).max(ROW);
         seat.queued_replies = seat.queued_replies.saturating_add(bytes as u32);
         seat.left.replies = seat.left.replies.saturating_sub(counted);
-        if !seat.touched && matches!(seat.port, Port::Client(_) | Port::Lane(..)) {
+        if !seat.touched && !matches!(seat.port, Port::Tcp(_) | Port::Endpoint(_)) {
             seat.touched = true;
             self.touched.push(link);
         }
@@ -376,6 +391,12 @@ impl Outbox for Out {
         self.charge_reply(to, frame.len());
     }
 
+    fn part(&mut self, to: Link, frame: &[u8], last: bool) {
+        let put = self.batch.put(frame);
+        self.push(to, What::Part(put, last));
+        self.charge_reply(to, frame.len());
+    }
+
     fn promise(&mut self, to: Link, granted: &[u8], refused: &[u8]) {
         let bytes = granted.len();
         let (granted, refused) = (self.batch.put(granted), self.batch.put(refused));
@@ -385,6 +406,7 @@ impl Outbox for Out {
 
     fn ask(&mut self, token: Token, ask: Ask<'_>) {
         self.queues.asked(token);
+        self.rooms.asks(token);
         self.asks.push(match ask {
             Ask::Verify { user, password } => {
                 Question::Verify { token, user, password: password.into() }
@@ -439,6 +461,11 @@ impl Outbox for Out {
             }
             _ => false,
         }
+    }
+
+    fn merge(&mut self, link: Link, into: Link) {
+        self.rooms.merge(link, into);
+        self.push(link, What::Merge(into));
     }
 
     fn close(&mut self, link: Link) {

@@ -8,15 +8,23 @@
 //! [`Durable`] is on disk, [`Memory`] keeps nothing that outlasts the server.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use centrala_core::exchange::Token;
+use centrala_core::exchange::{Token, message_id};
 use centrala_core::host::{Count, NoRoom, Record, Store};
 use centrala_core::request::Chat;
-use centrala_store::{
-    Conversation, Error, Image, KeptMessage, MailPage, Options, Reader, Restored,
-};
+use centrala_store::{Conversation, Error, KeptMessage, MailPage, Options, Reader, Restored};
 
 pub use crate::memory::Memory;
+
+use crate::rooms::FindImage;
+use crate::rooms::images::Hash;
+
+/// The sequence of the message of that id.
+fn sequence_of(id: u64) -> u64 {
+    const BEFORE: u64 = u64::MAX - message_id(u64::MAX);
+    id.saturating_add(BEFORE)
+}
 
 /// Called with what was read, on a thread of the store's.
 pub type Read<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
@@ -54,6 +62,19 @@ pub trait Keep: Store + std::fmt::Debug {
     /// No record brings this token any more.
     fn drop_secret(&mut self, _token: Token) {}
 
+    /// The next message that is an image has this one.
+    fn hold_image(&mut self, _hash: Hash) {}
+
+    /// No message has it, or one does: its id.
+    fn drop_image(&mut self) -> Option<u64> {
+        None
+    }
+
+    /// Finds the image of a message.
+    fn image_finder(&self) -> FindImage {
+        Arc::new(|_, answer| answer(None))
+    }
+
     /// What is kept as a user's password.
     fn password(&self, _user: u32, answer: Read<Option<String>>) {
         answer(Ok(None));
@@ -65,22 +86,9 @@ pub trait Keep: Store + std::fmt::Debug {
         answer(Ok(MailPage::default()));
     }
 
-    /// Holds the image that the next message is which the exchange says is one.
-    fn hold_image(&mut self, _image: Image) {}
-
-    /// No message comes that is the image held last. Whether one took it.
-    fn drop_image(&mut self) -> bool {
-        false
-    }
-
-    /// Which image the message of a sequence is. This and what follows is of what was committed
-    /// before.
-    fn image(&self, _sequence: u64, answer: Read<Option<Image>>) {
-        answer(Ok(None));
-    }
-
     /// Where the newest messages of a history are that are older than `before`: their sequences,
-    /// oldest first, at most [`centrala_store::PLACES`].
+    /// oldest first, at most [`centrala_store::PLACES`]. This and what follows is of what was
+    /// committed before.
     fn places(&self, _of: Conversation, _before: Option<u64>, _limit: u32, answer: Read<Vec<u64>>) {
         answer(Ok(Vec::new()));
     }
@@ -194,16 +202,27 @@ impl Keep for Durable {
         self.reader.mail_page(user, Some(after), limit, answer);
     }
 
-    fn hold_image(&mut self, image: Image) {
-        self.store.hold_image(image);
+    fn hold_image(&mut self, hash: Hash) {
+        self.store.hold_image(hash.0);
     }
 
-    fn drop_image(&mut self) -> bool {
-        self.store.drop_image()
+    fn drop_image(&mut self) -> Option<u64> {
+        self.store.drop_image().map(message_id)
     }
 
-    fn image(&self, sequence: u64, answer: Read<Option<Image>>) {
-        self.reader.image(sequence, answer);
+    fn image_finder(&self) -> FindImage {
+        // The same for all threads.
+        let reader = Mutex::new(self.reader.clone());
+        Arc::new(move |id, answer| {
+            let reader = reader.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            reader.image(sequence_of(id), |found| {
+                let found = found.unwrap_or_else(|error| {
+                    tracing::error!(%error, "which image a message is cannot be read");
+                    None
+                });
+                answer(found.map(Hash));
+            });
+        })
     }
 
     fn places(&self, of: Conversation, before: Option<u64>, limit: u32, answer: Read<Vec<u64>>) {

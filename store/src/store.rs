@@ -3,7 +3,7 @@
 
 use crate::batch::{Batch, Op};
 use crate::error::Error;
-use crate::images::Image;
+use crate::images::ImageHash;
 use crate::key::Key;
 use crate::place::{Place, Reserve, wal_of};
 use crate::reader::{self, Question, Reader};
@@ -45,8 +45,9 @@ pub struct Store {
     users: HashSet<u32>,
     /// Passwords of users that are about to be made.
     secrets: HashMap<Token, String>,
-    /// The image that the next message is.
-    image: Option<Image>,
+    /// The image that the next message is, and which message took it.
+    image: Option<ImageHash>,
+    imaged: Option<u64>,
     /// The newest sequence that the exchange has given.
     newest: u64,
     /// What the log, or else `newest` in the file, has of it, with what is in the batch.
@@ -141,6 +142,7 @@ impl Store {
             users: restored.users.iter().map(|user| user.number).collect(),
             secrets: HashMap::new(),
             image: None,
+            imaged: None,
             newest: restored.newest,
             written: restored.newest,
             members: members.collect(),
@@ -263,13 +265,15 @@ impl Store {
 
     /// Holds the image that the next message is which the exchange says is one
     /// ([`Posted::image`](host::Posted::image)): what is noted of it is durable with the message.
-    pub fn hold_image(&mut self, image: Image) {
-        self.image = Some(image);
+    pub fn hold_image(&mut self, image: ImageHash) {
+        (self.image, self.imaged) = (Some(image), None);
     }
 
-    /// No message comes that is the image held last. Whether one took it.
-    pub fn drop_image(&mut self) -> bool {
-        self.image.take().is_none()
+    /// No message comes that is the image held last. The sequence of the one that took it, if one
+    /// did.
+    pub fn drop_image(&mut self) -> Option<u64> {
+        self.image = None;
+        self.imaged.take()
     }
 
     /// Notes, for the next commit, that a session outlasts its server; `user` 0 that there is none
@@ -396,7 +400,8 @@ impl host::Store for Store {
                 if posted.image
                     && let Some(image) = self.image.take()
                 {
-                    self.batch.image(posted.sequence, &image);
+                    self.batch.push(Op::Image { sequence: posted.sequence, hash: image });
+                    self.imaged = Some(posted.sequence);
                 }
                 Ok(())
             }

@@ -242,6 +242,9 @@ fn the_table_of_private_chats_has_its_limit() {
     let full = ask(&mut lab, ewa, json!(["new-chat", 1]));
     assert_eq!(full, [json!(["new-chat-response", 1, -1, "No room"])]);
     with_io!(lab, remove_user(2)).unwrap();
+    let gone = lab.shelf.records.iter().position(|record| record == "no user 2").unwrap();
+    let seen = lab.shelf.records.iter().rposition(|record| record.starts_with("user 2 has seen"));
+    assert!(seen.is_some_and(|seen| seen < gone), "{:?}", lab.shelf.records);
     let room = ask(&mut lab, ewa, json!(["new-chat", 1]));
     assert_eq!(room, [json!(["new-chat-response", 1, 3, "OK"])]);
 }

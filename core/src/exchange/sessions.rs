@@ -131,8 +131,9 @@ pub struct Question {
     pub(super) sent: u32,
 }
 
-/// What a question is about.
+/// What a question is about. With a tag of its own, so that an empty question is all zero bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(super) enum Asked {
     /// A password, or mail.
     LogIn,

@@ -27,6 +27,13 @@
 //! | `direct.listen`                   | address and port                           | `127.0.0.1:4810` |
 //! | `native.listen`                   | address and port                           | `127.0.0.1:4811` |
 //! | `native.shutdown`                 | `"allow"`, `"deny"`                        | `"deny"`         |
+//! | `rooms.listen`                    | address and port                           | `127.0.0.1:4880` |
+//! | `rooms.public`                    | `true` where other machines reach `listen` | `false`          |
+//! | `rooms.origins`                   | list of origins, `"https://example.org"`   | none             |
+//! | `rooms.events_per_second`         | 1 to 100,000, for each session             | 50               |
+//! | `rooms.burst`                     | 1 to 100,000 (events)                      | 200              |
+//! | `rooms.buffer`                    | 65,536 to 1,073,741,824 (bytes)            | 4,194,304        |
+//! | `rooms.images`                    | 1 to 1,048,576 (MiB)                       | 1024             |
 //! | `topics.key`                      | 1 to 2,147,483,647                         | 12345            |
 //! | `topics.mode`                     | octal, in quotes, without execution        | `"0600"`         |
 //! | `topics.clients`                  | 1 to `limits.clients`                      | 20               |
@@ -40,6 +47,7 @@
 //! | `lanes.groups`                    | 1 to 49                                    | 16               |
 //! | `lanes.directory`                 | path of a file                             | `basic.txt` in `$XDG_STATE_HOME/centrala` |
 
+mod rooms;
 mod value;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -47,6 +55,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+
+pub use rooms::Rooms;
 
 /// All that the server is told.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -67,6 +77,8 @@ pub struct Config {
     pub direct: Option<Direct>,
     /// The dialect `native`, if it runs.
     pub native: Option<Native>,
+    /// The dialect `rooms`, if it runs.
+    pub rooms: Option<Rooms>,
     /// The dialect `topics`, if it runs.
     pub topics: Option<Topics>,
     /// The dialect `queues`, if it runs.
@@ -303,6 +315,7 @@ impl Default for Config {
             accounts: Accounts::default(),
             direct: None,
             native: None,
+            rooms: None,
             topics: None,
             queues: None,
             lanes: None,
@@ -385,6 +398,7 @@ impl Config {
         Config {
             direct: Some(Direct::default()),
             native: Some(Native::default()),
+            rooms: Some(Rooms::default()),
             topics: Some(Topics::default()),
             queues: Some(Queues::default()),
             lanes: Some(Lanes::default()),
@@ -410,12 +424,17 @@ impl Config {
         let mut config: Config =
             toml::from_str(text).map_err(|e| Error(value::one_line(&e, text, name)))?;
         let wrong = |what: String| Err(Error(format!("{name}: {what}")));
-        if config.direct.is_none() && config.native.is_none() && config.keys().next().is_none() {
+        let sockets = config.direct.is_some() || config.native.is_some() || config.rooms.is_some();
+        if !sockets && config.keys().next().is_none() {
             return wrong(
-                "no dialect has a section: [direct], [native], [topics], [queues] or [lanes] is \
+                "no dialect has a section: [direct], [native], [rooms], [topics], [queues] or \
+                 [lanes] is \
                  needed"
                     .into(),
             );
+        }
+        if let Some(what) = config.rooms.as_ref().and_then(Rooms::wrong) {
+            return wrong(what);
         }
         for (name, key) in config.keys() {
             if let Some((other, _)) = config.keys().find(|(n, k)| *n < name && *k == key) {

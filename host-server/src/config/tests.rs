@@ -9,7 +9,7 @@ fn only_dialects_with_a_section_run() {
     let config = Config::parse("[direct]\n", "c.toml").unwrap();
     assert_eq!(config.direct, Some(Direct::default()));
     assert_eq!(config.topics, None);
-    assert!(wrong("[limits]\nclients = 3\n").contains("[direct], [native], [topics]"));
+    assert!(wrong("[limits]\nclients = 3\n").contains("[direct], [native], [rooms]"));
     assert!(Config::parse("[lanes]\n", "c.toml").is_ok());
 }
 
@@ -41,6 +41,14 @@ fn every_key_is_read() {
         [native]
         listen = "127.0.0.1:0"
         shutdown = "allow"
+        [rooms]
+        listen = "0.0.0.0:4881"
+        public = true
+        origins = ["https://example.org", "http://192.0.2.1:8080"]
+        events_per_second = 25
+        burst = 26
+        buffer = 65536
+        images = 27
         [topics]
         key = 21
         mode = "0660"
@@ -75,6 +83,15 @@ fn every_key_is_read() {
     let accounts = Accounts { registration: Registration::Closed, registrations_per_minute: 19 };
     let topics = Topics { key: 21, mode: 0o660, clients: 3, topics: 4, shutdown: Shutdown::Deny };
     let listen = "127.0.0.1:0".parse().unwrap();
+    let rooms = Rooms {
+        listen: "0.0.0.0:4881".parse().unwrap(),
+        public: true,
+        origins: vec!["https://example.org".into(), "http://192.0.2.1:8080".into()],
+        events_per_second: 25,
+        burst: 26,
+        buffer: 65536,
+        images: 27,
+    };
     let expected = Config {
         data: Data::Directory("/var/lib/centrala".into()),
         durability: Durability::Interval,
@@ -83,6 +100,7 @@ fn every_key_is_read() {
         accounts,
         direct: Some(Direct { listen }),
         native: Some(Native { listen, shutdown: Shutdown::Allow }),
+        rooms: Some(rooms),
         topics: Some(topics),
         queues: Some(Queues { key: 22, mode: 0o666 }),
         lanes: Some(Lanes {
@@ -136,7 +154,23 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
         (
             "[direct]\n[post]\n",
             "c.toml:2: [post]: unknown field `post`, expected one of `data`, `durability`, \
-             `interval`, `limits`, `accounts`, `direct`, `native`, `topics`, `queues`, `lanes`",
+             `interval`, `limits`, `accounts`, `direct`, `native`, `rooms`, `topics`, `queues`, \
+             `lanes`",
+        ),
+        (
+            "[rooms]\nlisten = \"192.0.2.1:80\"\n",
+            "c.toml: rooms.listen: 192.0.2.1:80 is not on loopback: rooms.public = true is \
+             needed, as there is no encryption",
+        ),
+        (
+            "[rooms]\norigins = [\"https://Example.org/\"]\n",
+            "c.toml:2: rooms.origins: invalid value: string \"https://Example.org/\", expected \
+             origins without a path, in lower case, such as \"https://example.org\"",
+        ),
+        (
+            "[rooms]\nburst = 0\n",
+            "c.toml:2: rooms.burst: invalid value: integer `0`, expected a whole number from 1 to \
+             100000",
         ),
         (
             "[limits]\nclients = 4\n[topics]\nclients = 5\n",

@@ -61,6 +61,25 @@ pub(super) fn address<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, 
     from.deserialize_str(Text { expecting, of: |text| text.parse().ok() })
 }
 
+/// Origins as browsers write them: scheme, host and port, and no more.
+pub(super) fn origins<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let origins = Vec::<String>::deserialize(from)?;
+    match origins.iter().find(|origin| !is_origin(origin)) {
+        None => Ok(origins),
+        Some(wrong) => Err(D::Error::invalid_value(
+            Unexpected::Str(wrong),
+            &"origins without a path, in lower case, such as \"https://example.org\"",
+        )),
+    }
+}
+
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let authority = host.and_then(|host| host.parse::<http::uri::Authority>().ok());
+    let lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    lower && authority.is_some_and(|authority| !authority.as_str().contains('@'))
+}
+
 /// Permission bits of a queue. Its owner, which the server is, needs both.
 pub(super) fn mode<'de, D: Deserializer<'de>>(from: D) -> Result<u16, D::Error> {
     let expecting = "an octal mode in quotes that lets the owner read and write and nobody \

@@ -42,6 +42,7 @@ impl Server<'_> {
             self.tell_rooms();
         }
         self.write_connections();
+        self.out.rooms.flush();
         self.begin_commit();
         if self.has_gathered_enough() {
             self.await_commit();
@@ -89,6 +90,7 @@ impl Server<'_> {
             && held.hidden <= self.commits.over
         {
             let mut batch = std::mem::take(held);
+            self.out.rooms.next_batch();
             let mut left = false;
             for i in 0..batch.ops.len() {
                 left |= !self.one_through(&mut batch, at, i, &mut taken);
@@ -105,6 +107,7 @@ impl Server<'_> {
             }
         }
         self.write_connections();
+        self.out.rooms.flush();
         for (link, mark) in taken {
             self.exchange.taken(link, mark, lend!(self));
         }
@@ -144,11 +147,11 @@ impl Server<'_> {
             What::Deliver(frame) | What::Mail(frame, _) => {
                 seat.queued = seat.queued.saturating_sub(batch.frame(frame).len() as u32);
             }
-            What::Reply(frame) | What::Promise(frame, _) => {
+            What::Reply(frame) | What::Part(frame, _) | What::Promise(frame, _) => {
                 let len = batch.frame(frame).len() as u32;
                 seat.queued_replies = seat.queued_replies.saturating_sub(len);
             }
-            What::Close | What::Done => {}
+            What::Merge(_) | What::Close | What::Done => {}
         }
         if !seat.touched {
             // It was held: how much the link takes is seen only now.
@@ -157,6 +160,7 @@ impl Server<'_> {
         }
         match (port, what) {
             (_, What::Done) => {}
+            (Port::Rooms, _) => self.out_to_rooms(batch, link, what, refused),
             (Port::Tcp(place), What::Close) => {
                 self.out.seats.remove(link);
                 if let Some(connection) = self.tcp.connections.get_mut(place as usize) {
@@ -169,10 +173,11 @@ impl Server<'_> {
                 match what {
                     What::Mail(frame, mark) => connection.give_mail(batch.frame(frame), mark),
                     What::Promise(_, frame) if refused => connection.give(batch.frame(frame)),
-                    What::Deliver(frame) | What::Reply(frame) | What::Promise(frame, _) => {
-                        connection.give(batch.frame(frame));
-                    }
-                    What::Close | What::Done => {}
+                    What::Deliver(frame)
+                    | What::Reply(frame)
+                    | What::Part(frame, _)
+                    | What::Promise(frame, _) => connection.give(batch.frame(frame)),
+                    What::Merge(_) | What::Close | What::Done => {}
                 }
                 if !connection.touched {
                     connection.touched = true;
@@ -207,13 +212,17 @@ impl Server<'_> {
                     }
                 }
             }
-            (_, What::Reply(frame)) => self.answer(link, port, batch.frame(frame)),
+            (_, What::Reply(frame) | What::Part(frame, _)) => {
+                self.answer(link, port, batch.frame(frame));
+            }
             (_, What::Promise(_, frame)) if refused => {
                 self.answer(link, port, batch.frame(frame));
             }
             (_, What::Promise(frame, _)) => self.answer(link, port, batch.frame(frame)),
             // An endpoint is given answers alone, and stays open.
             (Port::Endpoint(_), What::Deliver(_) | What::Mail(..) | What::Close) => {}
+            // Only links of `rooms` are merged.
+            (_, What::Merge(_)) => {}
         }
     }
 
@@ -234,7 +243,7 @@ impl Server<'_> {
                 let Some(lanes) = self.out.queues.lanes(at) else { return false };
                 lanes.deliver(link, user, frame, now)
             }
-            Port::Tcp(_) | Port::Endpoint(_) => return false,
+            Port::Tcp(_) | Port::Endpoint(_) | Port::Rooms => return false,
         };
         match sent {
             Sent::Taken => return true,
@@ -295,7 +304,7 @@ impl Server<'_> {
                 let Some(lanes) = self.out.queues.lanes(at) else { return };
                 (lanes.answer(frame, now), lanes.owes_answers())
             }
-            Port::Tcp(_) => return,
+            Port::Tcp(_) | Port::Rooms => return,
         };
         if !answered {
             self.out.counters.answers_dropped += 1;

@@ -76,6 +76,7 @@ impl Server<'_> {
                 Port::Client(place) => self.look_at_queue(link, place),
                 Port::Endpoint(at) => self.look_at_endpoint(link, at as usize),
                 Port::Lane(at, user) => self.look_at_lane(link, at, user),
+                Port::Rooms => self.look_at_sockets(link),
             }
         }
     }
@@ -180,6 +181,10 @@ impl Server<'_> {
                     if Lanes::might_be_tight(room) {
                         self.tell_lane(link, at, user);
                     }
+                }
+                Port::Rooms => {
+                    let left = seat.left;
+                    self.tell_sockets(link, left);
                 }
                 Port::Endpoint(_) => {}
             }

@@ -15,6 +15,7 @@ mod let_out;
 mod links;
 mod pages;
 mod questions;
+mod rooms;
 mod start;
 
 use std::collections::{BinaryHeap, VecDeque};
@@ -145,15 +146,18 @@ impl Server<'_> {
                 self.follow_commit();
             }
             more = self.receive_from_queues();
+            self.receive_from_rooms();
             if self.exchange.poll_timeout().is_some_and(|due| due <= self.out.now) {
                 self.exchange.handle_timeout(lend!(self));
             }
             self.look_at_due();
+            self.settle_rooms_mail();
             self.housekeeping();
             self.answer_questions();
             self.keep_names();
             more |= !self.let_out();
             self.ask_questions();
+            more |= !self.out.is_empty();
         }
         self.end();
         self.broken.take().map_or(Ok(()), Err)
@@ -166,6 +170,7 @@ impl Server<'_> {
             self.due.peek().map(|due| due.at),
             self.leaving.front().map(|leaving| leaving.0),
             self.questions.due(),
+            self.out.rooms.due(),
             (!self.out.queues.endpoints.is_empty()).then_some(self.next_look),
         ];
         due.into_iter().flatten().min().map(|due| due.saturating_sub(self.out.now))
@@ -442,6 +447,7 @@ impl Server<'_> {
         }
         self.tcp.stop_listening();
         let _ = self.receive_from_queues();
+        self.receive_from_rooms();
         self.let_all_out();
         if self.out.shut_down {
             tracing::info!("a client ended the server: removing its clients' queues");
@@ -464,11 +470,16 @@ impl Server<'_> {
         let links: Vec<Link> = connections
             .filter_map(|(_, connection)| connection.link)
             .chain(lanes.flat_map(|lanes| lanes.links()))
+            .chain(self.out.rooms.all())
             .collect();
         for link in links {
             self.exchange.disconnect(link, lend!(self));
         }
         self.let_all_out();
+        let rooms = self.out.rooms.end();
+        if let Some(rooms) = &rooms {
+            rooms.hang_up();
+        }
         let until = Instant::now() + std::time::Duration::from_millis(FAREWELL);
         let mut events = Vec::new();
         let places: Vec<u32> = self.tcp.connections.iter().map(|(p, _)| p as u32).collect();
@@ -485,6 +496,9 @@ impl Server<'_> {
                 self.event(event, None);
             }
             self.write_connections();
+        }
+        if let Some(rooms) = rooms {
+            rooms.join();
         }
         // Dropping an endpoint removes its queue.
         self.out.queues.endpoints.clear();

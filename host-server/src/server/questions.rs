@@ -166,8 +166,10 @@ impl Server<'_> {
         self.out.queues.sender = self.out.queues.answered(token);
         let answered = self.exchange.answer_question(token, reply, lend!(self));
         self.out.queues.sender = 0;
-        if let Ok(link) = answered {
-            self.feed_link(link);
+        self.out.rooms.answered(token);
+        match answered {
+            Ok(link) => self.feed_link(link),
+            Err(_) => self.feed_sockets(),
         }
     }
 
@@ -176,7 +178,7 @@ impl Server<'_> {
         match self.out.seats.get(link).map(|seat| seat.port) {
             Some(Port::Tcp(place)) => self.feed(place),
             // Each of a queue's messages is taken, or refused.
-            Some(Port::Client(_) | Port::Endpoint(_) | Port::Lane(..)) | None => {}
+            _ => self.feed_sockets(),
         }
     }
 

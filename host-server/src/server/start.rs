@@ -18,10 +18,12 @@ use super::commits::Commits;
 use super::lanes::NamesFile;
 use super::questions::Questions;
 use super::{Server, lend};
-use crate::config::{Config, Shutdown};
+use crate::config::{self, Config, Shutdown};
 use crate::outbox::{Out, Port};
 use crate::poll::Poll;
 use crate::restore::restore;
+use crate::rooms::Rooms;
+use crate::rooms::images::{Hash, Images};
 use crate::store::Keep;
 use crate::sysv::endpoint::{Endpoint, Unavailable};
 use crate::sysv::{LANES, QUEUES, Queues, Spec, TOPICS};
@@ -52,6 +54,17 @@ pub fn raise_descriptor_limit() {
     {
         tracing::debug!(%error, "cannot raise the limit of descriptors");
     }
+}
+
+/// An address that cannot be had.
+fn no_address(key: &str, address: SocketAddr, error: &io::Error) -> StartError {
+    let what = match error.kind() {
+        io::ErrorKind::AddrInUse => "is in use".into(),
+        io::ErrorKind::AddrNotAvailable => "is no address of this machine".into(),
+        io::ErrorKind::PermissionDenied => "is not allowed to this user".into(),
+        _ => error.to_string(),
+    };
+    StartError(format!("{key}: {address} {what}"))
 }
 
 /// The kernel gives no process a higher number (`PID_MAX_LIMIT`).
@@ -120,21 +133,45 @@ impl<'m> Server<'m> {
                 StartError(format!("lanes.directory: {}: {error}", path.display()))
             })?;
         }
+        if let Some(rooms) = &config.rooms {
+            server.add_rooms(rooms, config, restored)?;
+        }
         server.restore_sessions(&restored.sessions);
         Ok(server)
     }
 
+    /// Starts the thread of `rooms`.
+    fn add_rooms(
+        &mut self,
+        rooms: &config::Rooms,
+        config: &Config,
+        restored: &Restored,
+    ) -> Result<(), StartError> {
+        let most = u64::from(rooms.images) << 20;
+        let images = match config.data.directory().map_err(|e| StartError(e.to_string()))? {
+            None => Images::in_memory(most),
+            Some(directory) => {
+                let directory = directory.join("images");
+                let known = restored.images.iter().copied().map(Hash).collect();
+                Images::open(&directory, &known, most).map_err(|error| {
+                    StartError(format!("data: {}: {error}", directory.display()))
+                })?
+            }
+        };
+        let (clients, find) = (config.limits.clients, self.store.image_finder());
+        let thread = Rooms::start(rooms, clients, images, find, self.poll.waker());
+        let thread = thread.map_err(|error| no_address("rooms.listen", rooms.listen, &error))?;
+        self.ready.push(format!("rooms: http://{}/", thread.address()));
+        self.out.rooms.set(thread);
+        Ok(())
+    }
+
     fn listen(&mut self, dialect: Dialect, address: SocketAddr) -> Result<(), StartError> {
         let name = dialect.name();
-        let address = self.tcp.listen(dialect, address, &self.poll).map_err(|error| {
-            let what = match error.kind() {
-                io::ErrorKind::AddrInUse => "is in use".into(),
-                io::ErrorKind::AddrNotAvailable => "is no address of this machine".into(),
-                io::ErrorKind::PermissionDenied => "is not allowed to this user".into(),
-                _ => error.to_string(),
-            };
-            StartError(format!("{name}.listen: {address} {what}"))
-        })?;
+        let address = self
+            .tcp
+            .listen(dialect, address, &self.poll)
+            .map_err(|error| no_address(&format!("{name}.listen"), address, &error))?;
         self.ready.push(format!("{name}: {address}"));
         Ok(())
     }

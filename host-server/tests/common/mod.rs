@@ -38,11 +38,16 @@ pub fn key() -> i32 {
     0x5000_0000 + (std::process::id() as i32 % 0x10_0000) * 256 + n
 }
 
+/// Sections that make a readiness line.
+const READY: [&str; 4] = ["[queues]", "[lanes]", "[rooms]", "[native]"];
+
 /// A server that is killed with its queue when this is dropped.
 pub struct Server {
     pub child: Child,
     pub key: i32,
     pub address: Option<SocketAddr>,
+    /// Where `rooms` is, if it was asked for.
+    pub rooms: String,
     pub log: Arc<Mutex<String>>,
     _directory: tempfile::TempDir,
 }
@@ -87,15 +92,18 @@ impl Server {
             }
         });
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut address = None;
-        for _ in 0..2 {
+        let (mut address, mut rooms) = (None, String::new());
+        let sections = 2 + more.lines().filter(|line| READY.contains(line)).count();
+        for _ in 0..sections {
             let line = lines.next().expect("a readiness line").unwrap();
-            match line.strip_prefix("direct: ") {
-                Some(at) => address = Some(at.parse().unwrap()),
-                None => assert_eq!(line, format!("topics: key {key}")),
+            match line.split_once(": ") {
+                Some(("direct", at)) => address = Some(at.parse().unwrap()),
+                Some(("rooms", at)) => rooms = at.into(),
+                Some(("topics", at)) => assert_eq!(at, format!("key {key}")),
+                other => assert!(other.is_some(), "{line}"),
             }
         }
-        Server { child, key, address, log, _directory: directory }
+        Server { child, key, address, rooms, log, _directory: directory }
     }
 
     pub fn queue(&self) -> Queue {

@@ -6,7 +6,7 @@
 use centrala_core::host::{Count, Mail, Posted, Record, Store as _};
 use centrala_core::request::Chat;
 use centrala_store::{
-    Conversation, Error, Image, KeptMail, Options, Reader, Restored, Store, wait,
+    Conversation, Error, ImageHash, KeptMail, Options, Reader, Restored, Store, wait,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -94,11 +94,9 @@ impl Message {
 }
 
 /// The image of a message, if it is one: no two are the same.
-pub fn image(message: &Message) -> Option<Image> {
+pub fn image(message: &Message) -> Option<ImageHash> {
     let hash = std::array::from_fn(|i| (message.sequence >> (i % 8 * 8)) as u8 ^ i as u8);
-    let name = format!("{}.png", message.sequence).into_bytes();
-    let (kind, size) = (b"image/png".to_vec(), message.time as u32);
-    message.image.then_some(Image { hash, name, kind, size })
+    message.image.then_some(hash)
 }
 
 /// One thing that is done to a store.
@@ -144,10 +142,11 @@ impl Act {
             Act::Posted(message) => {
                 let image = image(message);
                 if let Some(image) = &image {
-                    store.hold_image(image.clone());
+                    store.hold_image(*image);
                 }
                 let posted = store.write(Record::Posted(message.posted()));
-                assert!(store.drop_image() == posted.is_ok() || image.is_none());
+                let took = image.filter(|_| posted.is_ok()).map(|_| message.sequence);
+                assert_eq!(store.drop_image(), took);
                 posted.map_err(|error| error.to_string())
             }
             Act::Mail(message) => write(Record::Mail(message.mail())),
@@ -293,7 +292,7 @@ impl Model {
             mail: self.mail.values().cloned().collect(),
             history: BTreeMap::new(),
             chats: self.chats.iter().copied().collect(),
-            images: self.log.values().filter_map(image).map(|image| image.hash).collect(),
+            images: self.log.values().filter_map(image).collect(),
             counts: BTreeMap::new(),
         };
         state.images.sort_unstable();

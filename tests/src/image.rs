@@ -1,0 +1,213 @@
+//! An image for a microcontroller, run by QEMU.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use defmt_decoder::{DecodeError, Table};
+
+use crate::direct_table::Fresh;
+
+/// Nothing takes longer, on a machine that does other things beside.
+pub const LONG: Duration = Duration::from_secs(60);
+
+fn firmware() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware")
+}
+
+/// Builds the images, once for each test program, and says where they lie.
+fn images() -> &'static PathBuf {
+    static IMAGES: OnceLock<PathBuf> = OnceLock::new();
+    IMAGES.get_or_init(|| {
+        let target = firmware().join("target");
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(firmware());
+        if Path::new("/usr/lib/rustlib/src/rust/library").exists() {
+            // Debian's compiler with the source of its library.
+            cargo.args(["--config", ".cargo/debian-rustc.toml"]).env("RUSTC_BOOTSTRAP", "1");
+        }
+        cargo.args(["build", "--quiet", "--release", "--locked", "--target-dir"]).arg(&target);
+        assert!(cargo.status().expect("cargo runs").success(), "the images do not build");
+        target.join("thumbv7m-none-eabi/release")
+    })
+}
+
+/// What an image has logged.
+#[derive(Debug, Default)]
+struct Log {
+    lines: Mutex<Vec<String>>,
+    more: Condvar,
+}
+
+/// A running image, ended when this is dropped.
+#[derive(Debug)]
+pub struct Image {
+    name: String,
+    child: Child,
+    log: Arc<Log>,
+    /// Where its UARTs are reached, or its forwarded ports.
+    pub places: Vec<SocketAddr>,
+    used: usize,
+    _directory: tempfile::TempDir,
+}
+
+impl Image {
+    /// Runs an image with so many UARTs, each on a port of 127.0.0.1.
+    pub fn with_uarts(name: &str, uarts: usize) -> Image {
+        let serial = ["-serial", "tcp:127.0.0.1:0,server=on,wait=off"];
+        let image = Image::start(name, &serial.repeat(uarts), "info chardev", |line| {
+            // serial0: filename=disconnected:tcp:127.0.0.1:43211,server=on
+            let place = line.strip_prefix("serial")?.split_once("tcp:")?.1;
+            place.split(',').next()?.parse().ok()
+        });
+        assert_eq!(image.places.len(), uarts, "QEMU has other UARTs: {:?}", image.places);
+        image
+    }
+
+    /// Runs an image with more arguments for QEMU, and asks it where it listens.
+    fn start(
+        name: &str,
+        arguments: &[&str],
+        ask: &str,
+        place: impl Fn(&str) -> Option<SocketAddr>,
+    ) -> Image {
+        let elf = images().join(name);
+        let directory = tempfile::tempdir().expect("a directory");
+        let monitor = directory.path().join("monitor");
+        let mut qemu = Command::new("qemu-system-arm");
+        qemu.args(["-machine", "mps2-an385", "-cpu", "cortex-m3", "-display", "none"]);
+        qemu.args(["-semihosting-config", "enable=on,target=native", "-monitor"]);
+        qemu.arg(format!("unix:{},server=on,wait=off", monitor.display()));
+        qemu.args(arguments).arg("-kernel").arg(&elf);
+        qemu.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = qemu.spawn().expect("qemu-system-arm runs");
+        let out = child.stdout.take().expect("its output");
+        let log = Arc::new(Log::default());
+        let table = std::fs::read(&elf).expect("the image");
+        let (to, of) = (Arc::clone(&log), name.to_owned());
+        std::thread::spawn(move || read_log(&of, &table, out, &to));
+        let mut image = Image {
+            name: name.to_owned(),
+            child,
+            log,
+            places: Vec::new(),
+            used: 0,
+            _directory: directory,
+        };
+        image.places = image.ask(&monitor, ask).lines().filter_map(place).collect();
+        image
+    }
+
+    /// Gives QEMU's monitor a command, and returns what it says.
+    fn ask(&mut self, monitor: &Path, command: &str) -> String {
+        let deadline = Instant::now() + LONG;
+        let mut stream = loop {
+            if let Ok(stream) = UnixStream::connect(monitor) {
+                break stream;
+            }
+            assert!(self.child.try_wait().expect("a child").is_none(), "QEMU has ended");
+            assert!(Instant::now() < deadline, "QEMU has no monitor");
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        stream.set_read_timeout(Some(LONG)).expect("a socket");
+        writeln!(stream, "{command}").expect("the monitor reads");
+        // The prompt comes before the command, and again behind what it says.
+        let (mut said, mut byte) = (Vec::new(), [0]);
+        while said.windows(7).filter(|part| part == b"(qemu) ").count() < 2 {
+            stream.read_exact(&mut byte).expect("the monitor answers");
+            said.push(byte[0]);
+        }
+        String::from_utf8_lossy(&said).replace('\r', "")
+    }
+
+    /// The newest line of its log that `wanted` finds something in, once there is one.
+    pub fn logged<T>(&self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
+        let deadline = Instant::now() + LONG;
+        let mut lines = self.log.lines.lock().expect("no panic");
+        loop {
+            if let Some(found) = lines.iter().rev().find_map(|line| wanted(line)) {
+                return found;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "{} logged no {what}: {lines:?}", self.name);
+            lines = self.log.more.wait_timeout(lines, left).expect("no panic").0;
+        }
+    }
+
+    /// The most bytes that it says its stack has had.
+    pub fn stack(&self) -> usize {
+        self.logged("stack", |line| line.split_once("stack: ")?.1.split(' ').next()?.parse().ok())
+    }
+
+    /// CPU time that QEMU has taken.
+    pub fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        let stat = stat.expect("a running process");
+        let ticks = stat.rsplit(')').next().expect("fields").split(' ').skip(12).take(2);
+        let ticks: u64 = ticks.map(|field| field.parse::<u64>().expect("a number")).sum();
+        Duration::from_millis(ticks * 10)
+    }
+}
+
+impl Fresh for Image {
+    fn connect(&mut self) -> TcpStream {
+        let place = self.places.get(self.used).expect("a line that nobody has used yet");
+        self.used += 1;
+        TcpStream::connect(place).expect("QEMU listens")
+    }
+    fn closes(&self) -> bool {
+        false
+    }
+    fn message_length(&self) -> usize {
+        128
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        // For the table of sizes: the deepest stack of any run.
+        static RUN: AtomicU32 = AtomicU32::new(0);
+        if !std::thread::panicking() {
+            let directory = firmware().join("target/stack");
+            let run = RUN.fetch_add(1, Ordering::Relaxed);
+            let file = format!("{}-{}-{run}", self.name, std::process::id());
+            let _ = std::fs::create_dir_all(&directory);
+            let _ = std::fs::write(directory.join(file), self.stack().to_string());
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("{}: {:?}", self.name, self.log.lines);
+        }
+    }
+}
+
+/// Decodes what an image logs until it ends.
+fn read_log(name: &str, elf: &[u8], out: impl Read, log: &Log) {
+    let table = Table::parse(elf).expect("a table of logs").expect("an image that logs");
+    let mut decoder = table.new_stream_decoder();
+    let mut out = BufReader::new(out);
+    loop {
+        let bytes = out.fill_buf().unwrap_or(&[]);
+        if bytes.is_empty() {
+            return;
+        }
+        let len = bytes.len();
+        decoder.received(bytes);
+        out.consume(len);
+        loop {
+            let line = match decoder.decode() {
+                Ok(frame) => frame.display_message().to_string(),
+                Err(DecodeError::UnexpectedEof) => break,
+                Err(DecodeError::Malformed) => format!("{name}: what it logs is malformed"),
+            };
+            log.lines.lock().expect("no panic").push(line);
+            log.more.notify_all();
+        }
+    }
+}
