@@ -5,15 +5,15 @@
 //! together, with what users have seen of them.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use centrala_core::exchange::{Token, message_id};
 use centrala_core::host::{Count, NoRoom, Posted, Record, Store};
 use centrala_core::request::Chat;
 use centrala_store::{Conversation, KeptMessage, PLACES};
 
-use crate::rooms::FindImage;
-use crate::rooms::images::Hash;
+use crate::rooms::Index;
+use crate::rooms::index::InMemory;
 use crate::store::{Committed, Keep, Read};
 
 /// Messages of all histories together, the newest.
@@ -29,9 +29,10 @@ fn key(from: u32, to: u32, group: u32, about: u32) -> Key {
     }
 }
 
-fn key_of(message: &KeptMessage) -> Key {
-    let Posted { from, to, group, about, .. } = message.record();
-    key(from, to, group, about)
+#[derive(Clone, Debug)]
+struct Kept {
+    message: KeptMessage,
+    image: bool,
 }
 
 fn sequence(message: &KeptMessage) -> u64 {
@@ -69,7 +70,10 @@ pub struct Memory {
     passwords: HashMap<u32, String>,
     secrets: HashMap<Token, String>,
     owners: HashMap<u32, u32>,
-    images: Images,
+    image: Option<Image>,
+    /// The message that took it.
+    taken: Option<u64>,
+    images: InMemory,
     /// By rising sequence.
     history: VecDeque<KeptMessage>,
     /// By user and conversation; of all direct messages it is `None`.
@@ -88,29 +92,22 @@ impl Memory {
     }
 
     fn post(&mut self, posted: &Posted<'_>) {
+        let image = if posted.image { self.image.take() } else { None };
+        if let Some(image) = &image {
+            self.taken = Some(posted.sequence);
+            self.images.add(posted.sequence, image.hash);
+        }
         // From nobody, or to nobody, it is in no history.
         if posted.group == 0 && (posted.from == 0 || posted.to == 0) {
             return;
         }
-        self.images.posted(posted);
-        if self.history.len() >= MOST
-            && let Some(oldest) = self.history.pop_front()
-        {
-            self.images.forget(&oldest.record());
-        }
-        self.history.push_back(posted.into());
-    }
-
-    fn retain(&mut self, kept: impl Fn(&Posted<'_>) -> bool) {
-        let images = &mut self.images;
-        self.history.retain(|message| {
-            let posted = message.record();
-            let kept = kept(&posted);
-            if !kept {
-                images.forget(&posted);
+        if self.history.len() >= MOST {
+            let oldest = self.history.pop_front();
+            if oldest.is_some_and(|oldest| oldest.image) {
+                self.forget_images();
             }
-            kept
-        });
+        }
+        self.history.push_back(Kept { message: posted.into(), image: image.is_some() });
     }
 
     /// Its number may be somebody else's later.
@@ -119,9 +116,13 @@ impl Memory {
         self.seen.retain(|(of, key), _| {
             *of != user && key.is_none_or(|(a, b, _)| a != user && b != user)
         });
-        self.retain(|posted| posted.group != 0 || (posted.from != user && posted.to != user));
-        for message in &mut self.history {
-            let posted = message.record();
+        self.history.retain(|kept| {
+            let Posted { from, to, group, .. } = kept.message.record();
+            group != 0 || (from != user && to != user)
+        });
+        self.forget_images();
+        for kept in &mut self.history {
+            let posted = kept.message.record();
             if posted.from == user {
                 *message = KeptMessage::from(&Posted { from: 0, ..posted });
             }
@@ -134,7 +135,16 @@ impl Memory {
     fn forget_group(&mut self, number: u32) {
         self.owners.remove(&number);
         self.seen.retain(|(_, key), _| key.is_none_or(|(_, _, group)| group != number));
-        self.retain(|posted| posted.group != number && posted.about != number);
+        self.history.retain(|kept| {
+            let Posted { group, about, .. } = kept.message.record();
+            group != number && about != number
+        });
+        self.forget_images();
+    }
+
+    /// Of messages that are gone.
+    fn forget_images(&mut self) {
+        self.images.retain(|sequence| self.find(sequence).is_some());
     }
 
     fn find(&self, at: u64) -> Option<&KeptMessage> {
@@ -196,21 +206,17 @@ impl Keep for Memory {
         answer(Ok(self.passwords.get(&user).cloned()));
     }
 
-    fn hold_image(&mut self, hash: Hash) {
-        (self.images.held, self.images.posted) = (Some(hash), None);
+    fn hold_image(&mut self, image: Image) {
+        (self.image, self.taken) = (Some(image), None);
     }
 
     fn drop_image(&mut self) -> Option<u64> {
-        self.images.held = None;
-        self.images.posted.take()
+        self.image = None;
+        self.taken.take()
     }
 
-    fn image_finder(&self) -> FindImage {
-        let all = Arc::clone(&self.images.all);
-        Arc::new(move |id, answer| {
-            let found = all.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied();
-            answer(found);
-        })
+    fn image_index(&self) -> Arc<dyn Index> {
+        Arc::new(self.images.clone())
     }
 
     fn places(&self, of: Conversation, before: Option<u64>, limit: u32, answer: Read<Vec<u64>>) {

@@ -8,17 +8,17 @@
 //! [`Durable`] is on disk, [`Memory`] keeps nothing that outlasts the server.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use centrala_core::exchange::{Token, message_id};
+use centrala_core::exchange::Token;
 use centrala_core::host::{Count, NoRoom, Record, Store};
 use centrala_core::request::Chat;
 use centrala_store::{Conversation, Error, KeptMessage, MailPage, Options, Reader, Restored};
 
 pub use crate::memory::Memory;
 
-use crate::rooms::FindImage;
-use crate::rooms::images::Hash;
+use crate::rooms::Index;
+use crate::rooms::index::{InMemory, Stored};
 
 /// The sequence of the message of that id.
 fn sequence_of(id: u64) -> u64 {
@@ -62,19 +62,6 @@ pub trait Keep: Store + std::fmt::Debug {
     /// No record brings this token any more.
     fn drop_secret(&mut self, _token: Token) {}
 
-    /// The next message that is an image has this one.
-    fn hold_image(&mut self, _hash: Hash) {}
-
-    /// No message has it, or one does: its id.
-    fn drop_image(&mut self) -> Option<u64> {
-        None
-    }
-
-    /// Finds the image of a message.
-    fn image_finder(&self) -> FindImage {
-        Arc::new(|_, answer| answer(None))
-    }
-
     /// What is kept as a user's password.
     fn password(&self, _user: u32, answer: Read<Option<String>>) {
         answer(Ok(None));
@@ -84,6 +71,19 @@ pub trait Keep: Store + std::fmt::Debug {
     /// committed before this.
     fn mail_page(&self, _user: u32, _after: (u8, u64), _limit: u32, answer: Read<MailPage>) {
         answer(Ok(MailPage::default()));
+    }
+
+    /// Holds the image that the next message is which the exchange says is one.
+    fn hold_image(&mut self, _image: Image) {}
+
+    /// No message comes that is the image held last. The sequence of the one that took it.
+    fn drop_image(&mut self) -> Option<u64> {
+        None
+    }
+
+    /// Which images messages are. This and what follows is of what was committed before.
+    fn image_index(&self) -> Arc<dyn Index> {
+        Arc::new(InMemory::default())
     }
 
     /// Where the newest messages of a history are that are older than `before`: their sequences,
@@ -207,22 +207,11 @@ impl Keep for Durable {
     }
 
     fn drop_image(&mut self) -> Option<u64> {
-        self.store.drop_image().map(message_id)
+        self.store.drop_image()
     }
 
-    fn image_finder(&self) -> FindImage {
-        // The same for all threads.
-        let reader = Mutex::new(self.reader.clone());
-        Arc::new(move |id, answer| {
-            let reader = reader.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            reader.image(sequence_of(id), |found| {
-                let found = found.unwrap_or_else(|error| {
-                    tracing::error!(%error, "which image a message is cannot be read");
-                    None
-                });
-                answer(found.map(Hash));
-            });
-        })
+    fn image_index(&self) -> Arc<dyn Index> {
+        Arc::new(Stored(self.reader.clone()))
     }
 
     fn places(&self, of: Conversation, before: Option<u64>, limit: u32, answer: Read<Vec<u64>>) {

@@ -45,8 +45,9 @@ pub struct Store {
     users: HashSet<u32>,
     /// Passwords of users that are about to be made.
     secrets: HashMap<Token, String>,
-    /// The image that the next message is, and which message took it.
-    image: Option<ImageHash>,
+    /// The image that the next message is.
+    image: Option<Image>,
+    /// The message that took it.
     imaged: Option<u64>,
     /// The newest sequence that the exchange has given.
     newest: u64,
@@ -265,12 +266,11 @@ impl Store {
 
     /// Holds the image that the next message is which the exchange says is one
     /// ([`Posted::image`](host::Posted::image)): what is noted of it is durable with the message.
-    pub fn hold_image(&mut self, image: ImageHash) {
+    pub fn hold_image(&mut self, image: Image) {
         (self.image, self.imaged) = (Some(image), None);
     }
 
-    /// No message comes that is the image held last. The sequence of the one that took it, if one
-    /// did.
+    /// No message comes that is the image held last. The sequence of the one that took it.
     pub fn drop_image(&mut self) -> Option<u64> {
         self.image = None;
         self.imaged.take()
@@ -400,7 +400,7 @@ impl host::Store for Store {
                 if posted.image
                     && let Some(image) = self.image.take()
                 {
-                    self.batch.push(Op::Image { sequence: posted.sequence, hash: image });
+                    self.batch.image(posted.sequence, &image);
                     self.imaged = Some(posted.sequence);
                 }
                 Ok(())

@@ -99,6 +99,8 @@ impl Server<'_> {
             }
             Found::Counts(token, counts) => {
                 let counts = readable(counts);
+                self.out.queues.answered(token);
+                self.out.rooms.answered(token);
                 let total = counts.len() as u32;
                 let link = self.exchange.chats_page(token, total, counts, true, lend!(self));
                 self.told(token, link);
@@ -107,6 +109,10 @@ impl Server<'_> {
     }
 
     fn tell_history(&mut self, token: Token, total: u32, rows: &[Posted<'_>], last: bool) {
+        if last {
+            self.out.queues.answered(token);
+            self.out.rooms.answered(token);
+        }
         let rows = rows.iter().copied();
         let link = self.exchange.history_page(token, total, rows, last, lend!(self));
         if last {

@@ -169,6 +169,7 @@ impl Server<'_> {
         self.out.rooms.answered(token);
         match answered {
             Ok(link) => self.feed_link(link),
+            // It may be one more of another link's by now.
             Err(_) => self.feed_sockets(),
         }
     }
@@ -177,8 +178,9 @@ impl Server<'_> {
     pub(super) fn feed_link(&mut self, link: Link) {
         match self.out.seats.get(link).map(|seat| seat.port) {
             Some(Port::Tcp(place)) => self.feed(place),
+            Some(Port::Rooms) => self.feed_sockets(),
             // Each of a queue's messages is taken, or refused.
-            _ => self.feed_sockets(),
+            Some(Port::Client(_) | Port::Endpoint(_) | Port::Lane(..)) | None => {}
         }
     }
 
