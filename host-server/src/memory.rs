@@ -7,10 +7,10 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use centrala_core::exchange::{Token, message_id};
+use centrala_core::exchange::Token;
 use centrala_core::host::{Count, NoRoom, Posted, Record, Store};
 use centrala_core::request::Chat;
-use centrala_store::{Conversation, KeptMessage, PLACES};
+use centrala_store::{Conversation, Image, KeptMessage, PLACES};
 
 use crate::rooms::Index;
 use crate::rooms::index::InMemory;
@@ -35,32 +35,14 @@ struct Kept {
     image: bool,
 }
 
-fn sequence(message: &KeptMessage) -> u64 {
-    message.record().sequence
-}
-
-/// Which images messages are: by the ids of the messages.
-#[derive(Clone, Debug, Default)]
-struct Images {
-    held: Option<Hash>,
-    posted: Option<u64>,
-    all: Arc<Mutex<HashMap<u64, Hash>>>,
-}
-
-impl Images {
-    fn posted(&mut self, posted: &Posted<'_>) {
-        if let Some(hash) = self.held.take_if(|_| posted.image) {
-            let id = message_id(posted.sequence);
-            self.all.lock().unwrap_or_else(PoisonError::into_inner).insert(id, hash);
-            self.posted = Some(id);
-        }
+impl Kept {
+    fn key(&self) -> Key {
+        let Posted { from, to, group, about, .. } = self.message.record();
+        key(from, to, group, about)
     }
 
-    fn forget(&mut self, posted: &Posted<'_>) {
-        if posted.image {
-            let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-            all.remove(&message_id(posted.sequence));
-        }
+    fn sequence(&self) -> u64 {
+        self.message.record().sequence
     }
 }
 
@@ -75,7 +57,7 @@ pub struct Memory {
     taken: Option<u64>,
     images: InMemory,
     /// By rising sequence.
-    history: VecDeque<KeptMessage>,
+    history: VecDeque<Kept>,
     /// By user and conversation; of all direct messages it is `None`.
     seen: HashMap<(u32, Option<Key>), u64>,
 }
@@ -124,7 +106,7 @@ impl Memory {
         for kept in &mut self.history {
             let posted = kept.message.record();
             if posted.from == user {
-                *message = KeptMessage::from(&Posted { from: 0, ..posted });
+                kept.message = KeptMessage::from(&Posted { from: 0, ..posted });
             }
         }
         for owner in self.owners.values_mut().filter(|owner| **owner == user) {
@@ -147,8 +129,8 @@ impl Memory {
         self.images.retain(|sequence| self.find(sequence).is_some());
     }
 
-    fn find(&self, at: u64) -> Option<&KeptMessage> {
-        let place = self.history.binary_search_by_key(&at, sequence).ok()?;
+    fn find(&self, sequence: u64) -> Option<&Kept> {
+        let place = self.history.binary_search_by_key(&sequence, Kept::sequence).ok()?;
         self.history.get(place)
     }
 }
@@ -221,8 +203,8 @@ impl Keep for Memory {
 
     fn places(&self, of: Conversation, before: Option<u64>, limit: u32, answer: Read<Vec<u64>>) {
         let (key, before) = (self.key(of), before.unwrap_or(u64::MAX));
-        let older = self.history.iter().rev().filter(|message| sequence(message) < before);
-        let places = older.filter(|message| key_of(message) == key).map(sequence);
+        let older = self.history.iter().rev().filter(|kept| kept.sequence() < before);
+        let places = older.filter(|kept| kept.key() == key).map(Kept::sequence);
         let mut places: Vec<u64> = places.take(limit.min(PLACES) as usize).collect();
         places.reverse();
         answer(Ok(places));
@@ -230,12 +212,13 @@ impl Keep for Memory {
 
     fn messages(&self, of: Conversation, at: Vec<u64>, answer: Read<Vec<KeptMessage>>) {
         let key = self.key(of);
-        let found = at.into_iter().filter_map(|at| self.find(at));
-        answer(Ok(found.filter(|message| key_of(message) == key).cloned().collect()));
+        let kept = at.into_iter().filter_map(|sequence| self.find(sequence));
+        let kept = kept.filter(|kept| kept.key() == key).map(|kept| kept.message.clone());
+        answer(Ok(kept.collect()));
     }
 
     fn message(&self, sequence: u64, answer: Read<Option<KeptMessage>>) {
-        answer(Ok(self.find(sequence).cloned()));
+        answer(Ok(self.find(sequence).map(|kept| kept.message.clone())));
     }
 
     fn counts(&self, user: u32, chats: Vec<Chat>, answer: Read<Vec<Count>>) {
@@ -243,15 +226,15 @@ impl Keep for Memory {
         let all_direct = seen(None);
         let mut marks: HashMap<Key, u64> = HashMap::new();
         let mut counts: HashMap<Key, (u64, u64)> = HashMap::new();
-        for message in &self.history {
-            let key = key_of(message);
+        for kept in &self.history {
+            let key = kept.key();
             let mark = *marks.entry(key).or_insert_with(|| match key {
                 (1.., _, 0) => seen(Some(key)).max(all_direct),
                 _ => seen(Some(key)),
             });
             let (all, new) = counts.entry(key).or_default();
             *all += 1;
-            let posted = message.record();
+            let posted = kept.message.record();
             *new += u64::from(posted.sequence > mark && posted.from != user);
         }
         let mut rows: Vec<Count> = chats

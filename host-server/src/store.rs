@@ -13,18 +13,14 @@ use std::sync::Arc;
 use centrala_core::exchange::Token;
 use centrala_core::host::{Count, NoRoom, Record, Store};
 use centrala_core::request::Chat;
-use centrala_store::{Conversation, Error, KeptMessage, MailPage, Options, Reader, Restored};
+use centrala_store::{
+    Conversation, Error, Image, KeptMessage, MailPage, Options, Reader, Restored,
+};
 
 pub use crate::memory::Memory;
 
 use crate::rooms::Index;
 use crate::rooms::index::{InMemory, Stored};
-
-/// The sequence of the message of that id.
-fn sequence_of(id: u64) -> u64 {
-    const BEFORE: u64 = u64::MAX - message_id(u64::MAX);
-    id.saturating_add(BEFORE)
-}
 
 /// Called with what was read, on a thread of the store's.
 pub type Read<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
@@ -87,8 +83,7 @@ pub trait Keep: Store + std::fmt::Debug {
     }
 
     /// Where the newest messages of a history are that are older than `before`: their sequences,
-    /// oldest first, at most [`centrala_store::PLACES`]. This and what follows is of what was
-    /// committed before.
+    /// oldest first, at most [`centrala_store::PLACES`].
     fn places(&self, _of: Conversation, _before: Option<u64>, _limit: u32, answer: Read<Vec<u64>>) {
         answer(Ok(Vec::new()));
     }
@@ -202,8 +197,8 @@ impl Keep for Durable {
         self.reader.mail_page(user, Some(after), limit, answer);
     }
 
-    fn hold_image(&mut self, hash: Hash) {
-        self.store.hold_image(hash.0);
+    fn hold_image(&mut self, image: Image) {
+        self.store.hold_image(image);
     }
 
     fn drop_image(&mut self) -> Option<u64> {

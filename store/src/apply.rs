@@ -103,7 +103,8 @@ impl<'c> Apply<'c> {
             settle: sql("DELETE FROM mailbox WHERE user = ?1 AND priority = 3 AND sequence = ?2")?,
             settle_any: sql("DELETE FROM mailbox
                  WHERE user = ?1 AND priority IN (1, 2, 4, 5) AND sequence = ?2")?,
-            put_image: sql("INSERT INTO images VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING")?,
+            put_image: sql("INSERT INTO images VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT DO NOTHING")?,
             put_newest: sql("INSERT OR REPLACE INTO newest VALUES (1, ?1, ?2)")?,
             put_pair: sql("INSERT OR IGNORE INTO pairs VALUES (?1, ?2), (?2, ?1)")?,
             chats: Chats::new(connection)?,
@@ -215,10 +216,11 @@ impl<'c> Apply<'c> {
             Op::Seen { user, conversation, sequence } => {
                 self.chats.saw(user, conversation, sequence as i64)?;
             }
-            Op::Image { sequence, hash } => {
-                let key = sequence as i64;
+            Op::Image { sequence, hash, name, kind, size } => {
+                let (key, name, kind) = (sequence as i64, batch.text(name), batch.text(kind));
                 if !self.refused.contains(&sequence) {
-                    self.put_image.execute((key, hash, image_sum(key, &hash)))?;
+                    let sum = image_sum(key, &hash, name, kind, size);
+                    self.put_image.execute((key, hash, name, kind, size, sum))?;
                 }
             }
             Op::Newest { sequence } => {

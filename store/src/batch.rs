@@ -1,6 +1,6 @@
 //! What was written since the last commit, copied into one place, on its way to the writer.
 
-use crate::images::ImageHash;
+use crate::images::Image;
 use crate::key::Key;
 use centrala_core::host::{Mail, Posted};
 use std::collections::HashMap;
@@ -101,7 +101,10 @@ pub(crate) enum Op {
     /// Which image a message of the log is.
     Image {
         sequence: u64,
-        hash: ImageHash,
+        hash: [u8; 32],
+        name: Text,
+        kind: Text,
+        size: u32,
     },
     /// The newest sequence that was given, though the log has not got its message.
     Newest {
@@ -236,6 +239,13 @@ impl Batch {
         }
         let row = LogRow { sequence, from, to, group, about, image, priority, time, text };
         self.ops.push(Op::Log(row));
+    }
+
+    /// Which image the message of that sequence is.
+    pub(crate) fn image(&mut self, sequence: u64, image: &Image) {
+        let (name, kind) = (self.copy(&image.name), self.copy(&image.kind));
+        let Image { hash, size, .. } = *image;
+        self.ops.push(Op::Image { sequence, hash, name, kind, size });
     }
 
     /// A mail whose message is in this batch, and is the same, shares its text.

@@ -213,7 +213,7 @@ fn tables(connection: &Connection, report: &mut Report) {
     let images =
         format!("SELECT i.*, l.image FROM ({IMAGE}) i LEFT JOIN log l ON l.sequence = i.sequence");
     report.images = each(connection, report, "images", &images, |row| {
-        Ok(image_row(row)?.is_some() && row.get::<_, Option<bool>>(3)? == Some(true))
+        Ok(image_row(row)?.is_some() && row.get::<_, Option<bool>>(6)? == Some(true))
     });
     // A message that waits, with the one of the log whose text it shares.
     match Log::new(connection) {

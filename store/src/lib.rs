@@ -61,7 +61,7 @@ mod writer;
 pub use backup::back_up;
 pub use check::{Damage, Report, check};
 pub use error::Error;
-pub use images::ImageHash;
+pub use images::Image;
 pub use place::FILE;
 pub use reader::{
     Conversation, HistoryPage, KeptMail, KeptMessage, MailPage, PAGE, PAGE_BYTES, PLACES, Reader,

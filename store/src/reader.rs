@@ -3,7 +3,7 @@
 
 use crate::counts::{Counting, Counts};
 use crate::error::Error;
-use crate::images::{ImageHash, Images};
+use crate::images::{Image, Images};
 use crate::key::Key;
 use crate::rows::{LOG, LogSum, Own, USER, group_sum, mail_sum, user_row};
 use crate::sum;
@@ -144,8 +144,8 @@ pub(crate) enum Question {
     Messages { of: Conversation, at: Vec<u64>, answer: Answer<Vec<KeptMessage>> },
     Message { sequence: u64, answer: Answer<Option<KeptMessage>> },
     Counts { user: u32, chats: Vec<Chat>, answer: Answer<Vec<Count>> },
-    Image { sequence: u64, answer: Answer<Option<ImageHash>> },
-    Hashes { after: Option<ImageHash>, answer: Answer<Vec<ImageHash>> },
+    Image { sequence: u64, answer: Answer<Option<Image>> },
+    Hashes { after: Option<[u8; 32]>, answer: Answer<Vec<[u8; 32]>> },
     Password { user: u32, answer: Answer<Option<String>> },
     Close,
 }
@@ -234,7 +234,7 @@ impl Reader {
     pub fn image(
         &self,
         sequence: u64,
-        answer: impl FnOnce(Result<Option<ImageHash>, Error>) + Send + 'static,
+        answer: impl FnOnce(Result<Option<Image>, Error>) + Send + 'static,
     ) {
         self.ask(Question::Image { sequence, answer: Box::new(answer) });
     }
@@ -243,8 +243,8 @@ impl Reader {
     /// `after`. What has none of them is nobody's any more, unless its message is not committed yet.
     pub fn image_hashes(
         &self,
-        after: Option<ImageHash>,
-        answer: impl FnOnce(Result<Vec<ImageHash>, Error>) + Send + 'static,
+        after: Option<[u8; 32]>,
+        answer: impl FnOnce(Result<Vec<[u8; 32]>, Error>) + Send + 'static,
     ) {
         self.ask(Question::Hashes { after, answer: Box::new(answer) });
     }

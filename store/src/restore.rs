@@ -1,7 +1,6 @@
 //! What a server reads at its start.
 
 use crate::error::Error;
-use crate::images::ImageHash;
 use crate::rows::{USER, UserRow, chat_sum, group_sum, user_row};
 use crate::sum::{self, Table};
 use crate::waiting;
@@ -95,8 +94,6 @@ pub struct Restored {
     pub memberships: Vec<Membership>,
     /// By group, then user.
     pub chats: Vec<PrivateChat>,
-    /// The hashes of all images that messages are, in order and each once.
-    pub images: Vec<ImageHash>,
     /// By dialect, then address.
     pub sessions: Vec<Session>,
     /// By kind, then key.
@@ -187,8 +184,6 @@ pub(crate) fn load(
                 Ok(good.then_some(PrivateChat { group, user }))
             },
         )?;
-        let hashes = "SELECT DISTINCT hash FROM images ORDER BY hash";
-        restored.images = rows(connection, hashes, &mut damaged, |row| row.get(0).map(Some))?;
         restored.sessions = rows(
             connection,
             "SELECT dialect, address, user, sum FROM sessions ORDER BY dialect, address",

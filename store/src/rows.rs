@@ -113,6 +113,9 @@ pub(crate) fn chat_sum(group: u32, user: u32) -> i64 {
     sum::of(Table::Chat, [group.into(), user.into()], None)
 }
 
-pub(crate) fn image_sum(sequence: i64, hash: &[u8; 32]) -> i64 {
-    sum::of(Table::Image, [sequence], Some(hash))
+pub(crate) fn image_sum(sequence: i64, hash: &[u8], name: &[u8], kind: &[u8], size: u32) -> i64 {
+    let ends = [name.len() as i64, kind.len() as i64];
+    let [name_len, kind_len] = ends;
+    let text = [hash, name, kind].concat();
+    sum::of(Table::Image, [sequence, name_len, kind_len, size.into()], Some(&text))
 }

@@ -94,7 +94,8 @@ const STEPS: [&str; 2] = [
     ) WITHOUT ROWID;
     CREATE INDEX seen_conversation ON seen (conversation);
     CREATE TABLE images (
-        sequence INTEGER PRIMARY KEY, hash BLOB NOT NULL, sum INTEGER NOT NULL
+        sequence INTEGER PRIMARY KEY, hash BLOB NOT NULL, name BLOB NOT NULL, kind BLOB NOT NULL,
+        size INTEGER NOT NULL, sum INTEGER NOT NULL
     );
     CREATE INDEX images_hash ON images (hash);
     CREATE TABLE newest (

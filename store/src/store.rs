@@ -3,7 +3,7 @@
 
 use crate::batch::{Batch, Op};
 use crate::error::Error;
-use crate::images::ImageHash;
+use crate::images::Image;
 use crate::key::Key;
 use crate::place::{Place, Reserve, wal_of};
 use crate::reader::{self, Question, Reader};

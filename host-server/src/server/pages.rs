@@ -4,7 +4,7 @@
 //! the store: so a long page neither holds up others nor is ever in memory as a whole. How many
 //! there will be is known first, from the places of all of them.
 
-use centrala_core::exchange::{Link, Token};
+use centrala_core::exchange::Token;
 use centrala_core::host::{Count, Posted};
 use centrala_core::request::Chat;
 use centrala_store::{Conversation, Error, KeptMessage, PLACES};
@@ -102,8 +102,11 @@ impl Server<'_> {
                 self.out.queues.answered(token);
                 self.out.rooms.answered(token);
                 let total = counts.len() as u32;
-                let link = self.exchange.chats_page(token, total, counts, true, lend!(self));
-                self.told(token, link);
+                if let Some(link) =
+                    self.exchange.chats_page(token, total, counts, true, lend!(self))
+                {
+                    self.feed_link(link);
+                }
             }
         }
     }
@@ -114,19 +117,8 @@ impl Server<'_> {
             self.out.rooms.answered(token);
         }
         let rows = rows.iter().copied();
-        let link = self.exchange.history_page(token, total, rows, last, lend!(self));
-        if last {
-            self.told(token, link);
-        }
-    }
-
-    /// A question is answered: what its link brought meanwhile is next.
-    fn told(&mut self, token: Token, link: Option<Link>) {
-        self.out.queues.answered(token);
-        self.out.rooms.answered(token);
-        match link {
-            Some(link) => self.feed_link(link),
-            None => self.feed_sockets(),
+        if let Some(link) = self.exchange.history_page(token, total, rows, last, lend!(self)) {
+            self.feed_link(link);
         }
     }
 

@@ -23,7 +23,7 @@ use crate::outbox::{Out, Port};
 use crate::poll::Poll;
 use crate::restore::restore;
 use crate::rooms::Rooms;
-use crate::rooms::images::{Hash, Images};
+use crate::rooms::images::Images;
 use crate::store::Keep;
 use crate::sysv::endpoint::{Endpoint, Unavailable};
 use crate::sysv::{LANES, QUEUES, Queues, Spec, TOPICS};

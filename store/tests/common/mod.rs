@@ -6,7 +6,7 @@
 use centrala_core::host::{Count, Mail, Posted, Record, Store as _};
 use centrala_core::request::Chat;
 use centrala_store::{
-    Conversation, Error, ImageHash, KeptMail, Options, Reader, Restored, Store, wait,
+    Conversation, Error, Image, KeptMail, Options, Reader, Restored, Store, wait,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -94,9 +94,11 @@ impl Message {
 }
 
 /// The image of a message, if it is one: no two are the same.
-pub fn image(message: &Message) -> Option<ImageHash> {
+pub fn image(message: &Message) -> Option<Image> {
     let hash = std::array::from_fn(|i| (message.sequence >> (i % 8 * 8)) as u8 ^ i as u8);
-    message.image.then_some(hash)
+    let name = format!("{}.png", message.sequence).into_bytes();
+    let (kind, size) = (b"image/png".to_vec(), message.time as u32);
+    message.image.then_some(Image { hash, name, kind, size })
 }
 
 /// One thing that is done to a store.
@@ -142,7 +144,7 @@ impl Act {
             Act::Posted(message) => {
                 let image = image(message);
                 if let Some(image) = &image {
-                    store.hold_image(*image);
+                    store.hold_image(image.clone());
                 }
                 let posted = store.write(Record::Posted(message.posted()));
                 let taken = store.drop_image().is_some();
@@ -292,7 +294,7 @@ impl Model {
             mail: self.mail.values().cloned().collect(),
             history: BTreeMap::new(),
             chats: self.chats.iter().copied().collect(),
-            images: self.log.values().filter_map(image).collect(),
+            images: self.log.values().filter_map(image).map(|image| image.hash).collect(),
             counts: BTreeMap::new(),
         };
         state.images.sort_unstable();
