@@ -19,6 +19,7 @@ pub struct Sent {
 #[derive(Clone, Copy, Debug)]
 pub enum Question {
     Password,
+    Secret,
     Mail((u8, u64), u32),
     History(u64),
     Chats,
@@ -118,7 +119,8 @@ impl Outbox for Desk {
     fn ask(&mut self, token: Token, ask: Ask<'_>) {
         self.hash.value(&("ask", token, ask));
         let question = match ask {
-            Ask::Verify { .. } | Ask::Prepare { .. } => Question::Password,
+            Ask::Verify { .. } => Question::Password,
+            Ask::Prepare { .. } => Question::Secret,
             Ask::Mail { user, after, .. } => Question::Mail(after, user),
             Ask::Chats { .. } => Question::Chats,
             Ask::History { before, .. } => Question::History(before.unwrap_or(u64::MAX)),
