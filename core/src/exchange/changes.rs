@@ -1,6 +1,7 @@
 //! Changes of the directory: by the host, by a client's request, and by what a store brings back.
 
-use super::{Exchange, Refused, Token};
+use super::send::{CONVERSATIONS, places};
+use super::{Exchange, FIRST_SEQUENCE, Refused, Token};
 use crate::event::Limit;
 use crate::host::{Io, Record, Store};
 use crate::name::Name;
@@ -46,10 +47,18 @@ impl Exchange<'_> {
     /// to others has no sender any more.
     ///
     /// # Errors
-    /// No such user, or the store refused.
+    /// No such user, or the store refused; then its session in a dialect with conversations is over
+    /// all the same.
     pub fn remove_user(&mut self, user: u32, io: &mut Io<'_>) -> Result<(), Refused> {
         self.timers.advance(io.now);
         let sessions = self.directory.user(user).ok_or(Refused::NoSuch)?.sessions;
+        // What a session has seen is written when it ends: before the user is gone.
+        for (place, _) in places(&sessions, CONVERSATIONS) {
+            if let Some(link) = self.sessions.handle(place) {
+                io.out.close(link);
+                self.end(link, io);
+            }
+        }
         io.store.write(Record::NoUser { number: user }).map_err(|e| Refused::Full(e.into()))?;
         // First, so that no session's end makes mail of what waits for it.
         self.forget_mail(user, io);
@@ -179,6 +188,8 @@ impl Exchange<'_> {
             Record::Mail(mail) => self.put_mail(&mail).map(|_| ()),
             Record::Posted(posted) => {
                 self.sequence = self.sequence.max(posted.sequence);
+                // Each message took at most one id of its sender's: none is given a second time.
+                self.directory.begin_ids(posted.sequence.saturating_sub(FIRST_SEQUENCE) as u32);
                 Ok(())
             }
             Record::NoUser { .. }

@@ -11,7 +11,7 @@ const TIME: u64 = 1_763_696_285_000;
 fn sent(id: u32, request: Request<'_>) -> Vec<u8> {
     let mut out = [0; 2048];
     let len = request.encode(id, &mut out).unwrap();
-    assert_eq!(request.encode(id, &mut out.clone()[..len - 1]), None, "a byte too small");
+    assert_eq!(request.encode(id, &mut [0; 2048][..len - 1]), None, "a byte too small");
     let (payload, used) = look(&out[..len]).unwrap();
     assert_eq!((used, Request::decode(payload)), (len, Ok((id, request))));
     out[..len].to_vec()
@@ -20,7 +20,7 @@ fn sent(id: u32, request: Request<'_>) -> Vec<u8> {
 fn told(event: Event<'_>) -> Vec<u8> {
     let mut out = [0; 2048];
     let len = event.encode(&mut out).unwrap();
-    assert_eq!(event.encode(&mut out.clone()[..len - 1]), None, "a byte too small");
+    assert_eq!(event.encode(&mut [0; 2048][..len - 1]), None, "a byte too small");
     let (payload, used) = look(&out[..len]).unwrap();
     assert_eq!((used, Event::decode(payload)), (len, Ok(event)));
     out[..len].to_vec()

@@ -307,6 +307,7 @@ impl<'a> Session<'a> {
             match self.connection.fill(&mut self.buffer) {
                 Ok(Some(0)) => return Ok(false),
                 Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
                 Err(error) => return Err(self.lost(&gone(&error))),
             }
         }
