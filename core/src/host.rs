@@ -220,6 +220,11 @@ pub trait Store {
     /// settlement and countdowns are at the next commit, before any
     /// [`promise`](Outbox::promise) leaves.
     ///
+    /// A host may have changes of the directory wait for the commit too, so that many share it. It
+    /// then lets nothing at all out that it was given after such a change and before its commit, as
+    /// that could tell of a number that is somebody else's after a crash; and if the commit fails it
+    /// still owes them, before anything later: the exchange goes on with them.
+    ///
     /// # Errors
     /// [`NoRoom`] if it cannot be written: nothing was.
     fn write(&mut self, record: Record<'_>) -> Result<(), NoRoom>;

@@ -17,6 +17,7 @@ pub mod accounts;
 pub mod config;
 pub mod counters;
 pub mod history;
+pub mod memory;
 pub mod notes;
 pub mod outbox;
 pub mod passwords;

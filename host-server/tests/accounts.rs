@@ -39,8 +39,9 @@ fn refused(data: &Path, arguments: &[&str], input: &str, says: &[&str]) {
 /// What a log-in with a password is answered: a request behind it is, or the end comes.
 fn log_in(server: &Server, name: &str, password: &str) -> Option<Direct> {
     let mut client = Direct::start(server.address.unwrap(), name);
-    client.send(RESPONSE, 0, "", password);
-    client.send(MESSAGE, 1, "nobody", "");
+    // At once: after the first the end may come.
+    let both = [client.frame(RESPONSE, 0, "", password), client.frame(MESSAGE, 1, "nobody", "")];
+    client.stream.write_all(&both.concat()).unwrap();
     match client.maybe_next().expect("an answer") {
         (_, 1, _, code) if code == "404" => Some(client),
         // A wrong password, and an unknown name.

@@ -137,6 +137,17 @@ impl Place {
     }
 }
 
+/// Whether the lock says that another process has it, which lives. Where it does not, but is held, a
+/// child of the one that had it may be between fork and exec.
+fn is_anothers(lock: &File) -> bool {
+    let (mut lock, mut by) = (lock, String::new());
+    let _ = lock.read_to_string(&mut by);
+    let pid = by.trim().strip_prefix("process ").and_then(|pid| pid.parse::<u32>().ok());
+    pid.is_some_and(|pid| {
+        pid != std::process::id() && Path::new("/proc").join(pid.to_string()).exists()
+    })
+}
+
 /// Whether a server has the directory, found out without leaving a trace. While the guard lives, no
 /// server can take it.
 pub(crate) fn look(dir: &Path) -> Result<Look, Error> {
@@ -146,7 +157,13 @@ pub(crate) fn look(dir: &Path) -> Result<Look, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Look::Still(None)),
         Err(error) => return Err(Error::io("opening the lock", &file, error)),
     };
-    match lock.try_lock_shared() {
+    let locked = match lock.try_lock_shared() {
+        Err(TryLockError::WouldBlock) if !is_anothers(&lock) => {
+            patiently(|| lock.try_lock_shared())
+        }
+        locked => locked,
+    };
+    match locked {
         Ok(()) => Ok(Look::Still(Some(lock))),
         Err(TryLockError::WouldBlock) => Ok(Look::Served),
         Err(TryLockError::Error(error)) => Err(Error::io("locking", &file, error)),

@@ -187,7 +187,8 @@ fn a_disk_that_may_not_be_written_is_named() {
     let (mut store, _) = Store::open(&disk.store(), &options()).unwrap();
     users(&mut store, &["anna"]);
     drop(store);
-    disk.mount(&["-o", "remount,ro"]).unwrap();
+    // A child of another test may have its files open for a moment, between fork and exec.
+    until("it is mounted anew", || disk.mount(&["-o", "remount,ro"]).is_ok());
     let error = Store::open(&disk.store(), &options()).unwrap_err();
     let Error::Io { file, error, .. } = &error else { panic!("{error}") };
     assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
@@ -205,4 +206,46 @@ fn a_file_where_the_directory_should_be_is_named() {
     fs::write(&file, "").unwrap();
     let error = Store::open(&file, &options()).unwrap_err();
     assert!(error.to_string().starts_with(&file.display().to_string()), "{error}");
+}
+
+/// The exchange goes on with what it changed, so that is not lost with the commit that failed:
+/// neither where the reserve has room for it, nor where it has to wait.
+#[test]
+fn changes_of_the_directory_outlive_the_failure_of_their_commit() {
+    for reserve in [256 << 10, 0] {
+        let Some(disk) = Disk::of(6000) else { return };
+        let options = Options { reserve, ..options() };
+        let (mut store, _) = Store::open(&disk.store(), &options).unwrap();
+        store.gather_directory();
+        users(&mut store, &["anna", "bartek"]);
+        assert!(store.changes_directory() && store.is_dirty());
+        store.commit().unwrap();
+        assert!(!store.changes_directory());
+        disk.fill(usize::MAX);
+        let user = Record::User { number: 3, name: b"celina", secret: None };
+        let group = Record::Group { number: 1, name: b"news", owner: 3 };
+        let member = |user| Record::Member { user, group: 1, left: -1 };
+        for record in [user, group, member(2), member(3)] {
+            store.write(record).unwrap();
+        }
+        for n in 1..200 {
+            Act::Mail(message(n, 1, 2, &"x".repeat(4000))).play(&mut store).unwrap();
+        }
+        assert!(store.commit().is_err_and(|error| error.is_full()));
+        assert!(store.write(member(1)).is_err(), "all that needs room is refused");
+        store.write(Record::NoMember { user: 2, group: 1 }).unwrap();
+        let _ = store.commit();
+        disk.empty();
+        until("it recovers", || store.trouble().is_none());
+        Act::Mail(message(200, 1, 3, "after it")).play(&mut store).unwrap();
+        store.commit().unwrap();
+        store.close().unwrap();
+        let (store, restored) = Store::open(&disk.store(), &options).unwrap();
+        let names: Vec<_> = restored.users.iter().map(|user| user.name.as_slice()).collect();
+        assert_eq!(names, [b"anna" as &[u8], b"bartek", b"celina"], "reserve {reserve}");
+        assert_eq!(restored.groups.len(), 1);
+        let members: Vec<_> = restored.memberships.iter().map(|m| (m.user, m.left)).collect();
+        assert_eq!(members, [(3, -1)], "reserve {reserve}");
+        assert_eq!((numbers(&store, 2), numbers(&store, 3)), (vec![], vec![200]));
+    }
 }

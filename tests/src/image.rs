@@ -37,6 +37,22 @@ fn images() -> &'static PathBuf {
     })
 }
 
+/// Builds a package of this workspace, which has one program of the same name, and says where that
+/// lies.
+pub fn program(package: &str) -> PathBuf {
+    let this = std::env::current_exe().expect("the path of this program");
+    let profile = this.parent().and_then(Path::parent).expect("deps lies in the profile's");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo.args(["build", "--quiet", "--package", package, "--target-dir"]);
+    cargo.arg(profile.parent().expect("the target directory"));
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().expect("cargo runs").success(), "{package} does not build");
+    profile.join(package)
+}
+
 /// What an image has logged.
 #[derive(Debug, Default)]
 struct Log {
@@ -62,8 +78,9 @@ impl Image {
         let serial = ["-serial", "tcp:127.0.0.1:0,server=on,wait=off"];
         let image = Image::start(name, &serial.repeat(uarts), "info chardev", |line| {
             // serial0: filename=disconnected:tcp:127.0.0.1:43211,server=on
-            let place = line.strip_prefix("serial")?.split_once("tcp:")?.1;
-            place.split(',').next()?.parse().ok()
+            let (number, place) = line.strip_prefix("serial")?.split_once(": ")?;
+            let place = place.split_once("tcp:")?.1.split(',').next()?;
+            Some((number.parse().ok()?, place.parse().ok()?))
         });
         assert_eq!(image.places.len(), uarts, "QEMU has other UARTs: {:?}", image.places);
         image
@@ -74,7 +91,7 @@ impl Image {
         name: &str,
         arguments: &[&str],
         ask: &str,
-        place: impl Fn(&str) -> Option<SocketAddr>,
+        place: impl Fn(&str) -> Option<(usize, SocketAddr)>,
     ) -> Image {
         let elf = images().join(name);
         let directory = tempfile::tempdir().expect("a directory");
@@ -99,7 +116,9 @@ impl Image {
             used: 0,
             _directory: directory,
         };
-        image.places = image.ask(&monitor, ask).lines().filter_map(place).collect();
+        let mut places: Vec<_> = image.ask(&monitor, ask).lines().filter_map(place).collect();
+        places.sort_by_key(|place| place.0);
+        image.places = places.into_iter().map(|place| place.1).collect();
         image
     }
 

@@ -1,7 +1,7 @@
 //! Memory holds the head of a mailbox, the store its tail.
 
 use centrala_core::exchange::Link;
-use centrala_core::host::Room;
+use centrala_core::host::{Posted, Record, Room};
 use centrala_core::limits::Limits;
 use centrala_tests::lab::{Given, Lab, ROOMY, Sizes, frame, topic_message, topic_request};
 use centrala_tests::with_io;
@@ -294,4 +294,31 @@ fn what_comes_back_has_a_number_of_its_own_wherever_it_is_kept() {
         assert_eq!(texts, want, "round {round}");
         lab.desk.given.insert(link.index(), all);
     }
+}
+
+#[test]
+fn ids_that_the_exchange_gives_are_not_given_again_after_a_restart() {
+    let restored = |newest: Option<u64>| {
+        let mut lab = lab();
+        for (number, name) in [(1, b"ola" as &[u8]), (2, b"anna")] {
+            lab.exchange.restore(Record::User { number, name, secret: None }).unwrap();
+        }
+        lab.exchange.restore(Record::Group { number: 1, name: b"t", owner: 0 }).unwrap();
+        lab.exchange.restore(Record::Member { user: 2, group: 1, left: -1 }).unwrap();
+        if let Some(sequence) = newest {
+            lab.exchange.restore(Record::Posted(Posted { sequence, ..Posted::NONE })).unwrap();
+        }
+        lab
+    };
+    // The ids that anna gets with three messages of ola's.
+    let three = |lab: &mut Lab| {
+        let (topics, anna) = (lab.topics(), lab.direct("anna"));
+        let (_, ola) = lab.subscriber(topics, 1000, "ola").unwrap();
+        (0..3).for_each(|_| lab.send(topics, &topic_request(4, ola, 0, 3, "text")));
+        let id = |frame: &Vec<u8>| u32::from_be_bytes(frame[4..8].try_into().unwrap());
+        lab.got(anna).iter().map(id).collect::<Vec<_>>()
+    };
+    assert_eq!(three(&mut restored(None)), [0, 1, 2]);
+    // The first sequence is 2 to the 62nd and 1.
+    assert_eq!(three(&mut restored(Some((1 << 62) + 3))), [3, 4, 5]);
 }

@@ -1,7 +1,7 @@
 //! Changes of the directory: by the host, by a client's request, and by what a store brings back.
 
 use super::send::{CONVERSATIONS, places};
-use super::{Exchange, Refused, Token};
+use super::{Exchange, FIRST_SEQUENCE, Refused, Token};
 use crate::event::Limit;
 use crate::host::{Io, Record, Store};
 use crate::name::Name;
@@ -188,6 +188,8 @@ impl Exchange<'_> {
             Record::Mail(mail) => self.put_mail(&mail).map(|_| ()),
             Record::Posted(posted) => {
                 self.sequence = self.sequence.max(posted.sequence);
+                // Each message took at most one id of its sender's: none is given a second time.
+                self.directory.begin_ids(posted.sequence.saturating_sub(FIRST_SEQUENCE) as u32);
                 Ok(())
             }
             Record::NoUser { .. }

@@ -343,6 +343,15 @@ impl<'a> Directory<'a> {
             && self.users.take(number, User { name, password, ..User::EMPTY })
     }
 
+    /// No user gives an id below this, for messages that bring none of their own.
+    pub(crate) fn begin_ids(&mut self, from: u32) {
+        for number in 1..=self.high().0 {
+            if let Some(user) = self.users.get_mut(number) {
+                user.next_id = user.next_id.max(from);
+            }
+        }
+    }
+
     /// Puts a group at a number. `false` if there is no such place or it or the name is taken.
     pub(crate) fn put_group(&mut self, number: u32, name: Name, owner: u32) -> bool {
         self.version = self.version.wrapping_add(1);

@@ -3,8 +3,9 @@
 //! - [`framing`]: what `direct` makes of a line that loses, doubles and flips bytes.
 //! - [`lines`]: the loop around [`Exchange`](centrala_core::exchange::Exchange): one link for each
 //!   line, with nobody to say when a client comes or goes.
+//! - [`sizes`]: what a row of each table takes.
 //!
-//! Both are without hardware, and run on any machine: [`Wires`](lines::Wires) is all they need.
+//! All of it is without hardware, and runs on any machine: [`Wires`](lines::Wires) is all they need.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -22,3 +23,4 @@
 
 pub mod framing;
 pub mod lines;
+pub mod sizes;

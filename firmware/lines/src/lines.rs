@@ -75,10 +75,10 @@ impl Port {
 /// An exchange and its lines: `LINES` of them, with frames of up to `INPUT` bytes
 /// ([`Framing::buffer`]).
 #[derive(Debug)]
-pub struct Lines<'a, const LINES: usize, const INPUT: usize> {
-    exchange: Exchange<'a>,
+pub struct Lines<'l, 'a, const LINES: usize, const INPUT: usize> {
+    exchange: &'l mut Exchange<'a>,
     lines: [Line; LINES],
-    inputs: &'a mut [[u8; INPUT]; LINES],
+    inputs: &'l mut [[u8; INPUT]; LINES],
     /// Users up to this number have been put into the common group.
     members: u32,
     /// Bytes that were dropped as noise.
@@ -161,12 +161,12 @@ impl core::fmt::Debug for Lent<'_> {
     }
 }
 
-impl<'a, const LINES: usize, const INPUT: usize> Lines<'a, LINES, INPUT> {
+impl<'l, 'a, const LINES: usize, const INPUT: usize> Lines<'l, 'a, LINES, INPUT> {
     /// Lines around an exchange, whose texts are no longer than `INPUT` allows, with a common
     /// group of this name. The buffers are lent, as the tables are.
     pub fn new(
-        mut exchange: Exchange<'a>,
-        inputs: &'a mut [[u8; INPUT]; LINES],
+        exchange: &'l mut Exchange<'a>,
+        inputs: &'l mut [[u8; INPUT]; LINES],
         common: &[u8],
         store: &mut dyn Store,
     ) -> Self {
@@ -180,7 +180,13 @@ impl<'a, const LINES: usize, const INPUT: usize> Lines<'a, LINES, INPUT> {
 
     /// The exchange.
     pub fn exchange(&self) -> &Exchange<'a> {
-        &self.exchange
+        self.exchange
+    }
+
+    /// The number of the user that is bound on a line; 0 for nobody.
+    pub fn user(&self, line: usize) -> u32 {
+        let link = self.lines.get(line).map_or(Link::NONE, |line| line.port.link);
+        self.exchange.user_of(link).map_or(0, |user| user.number)
     }
 
     /// Bytes that were dropped as noise.
@@ -200,7 +206,7 @@ impl<'a, const LINES: usize, const INPUT: usize> Lines<'a, LINES, INPUT> {
     /// Takes bytes that arrived on a line; those beyond [`Lines::space`] are lost.
     pub fn receive(&mut self, line: usize, bytes: &[u8], lent: &mut Lent<'_>) {
         let Some(of) = self.lines.get_mut(line).filter(|_| !bytes.is_empty()) else { return };
-        of.framing.heard(lent.now, of.len);
+        of.framing.heard(lent.now);
         let input = self.inputs.get_mut(line);
         if let Some(place) = input.and_then(|input| input.get_mut(of.len..)) {
             for (place, byte) in place.iter_mut().zip(bytes) {
@@ -238,7 +244,7 @@ impl<'a, const LINES: usize, const INPUT: usize> Lines<'a, LINES, INPUT> {
     ) -> T {
         let mut desk = Desk { lines: &mut self.lines, wires: &mut *lent.wires, asked: None };
         let (now, store) = (lent.now, &mut *lent.store);
-        call(&mut self.exchange, &mut Io { now, time: now, store, out: &mut desk })
+        call(self.exchange, &mut Io { now, time: now, store, out: &mut desk })
     }
 
     /// Ends the sessions that the exchange closed, or whose line was given up.

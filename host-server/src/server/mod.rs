@@ -13,6 +13,7 @@ mod commits;
 mod lanes;
 mod let_out;
 mod links;
+mod pages;
 mod questions;
 mod rooms;
 mod start;

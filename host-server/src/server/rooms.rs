@@ -1,7 +1,7 @@
 //! Sockets of `rooms`: what has arrived from them, and what becomes of what they were sent.
 
 use centrala_core::dialect::Dialect;
-use centrala_core::exchange::Link;
+use centrala_core::exchange::{Link, message_id};
 use centrala_core::host::Room;
 
 use super::{Server, lend};
@@ -53,10 +53,15 @@ impl Server<'_> {
     fn feed_socket(&mut self, socket: u64) {
         while let Some((link, Input { bytes, image })) = self.out.rooms.begin(socket) {
             if let Some(image) = &image {
-                self.store.hold_image(image.hash);
+                self.store.hold_image(centrala_store::Image {
+                    hash: image.hash.0,
+                    name: image.name.clone().into_bytes(),
+                    kind: image.kind.clone().into_bytes(),
+                    size: image.bytes.len() as u32,
+                });
             }
             let used = self.exchange.receive(link, &bytes, lend!(self));
-            let posted = image.as_ref().and_then(|_| self.store.drop_image());
+            let posted = image.as_ref().and_then(|_| self.store.drop_image()).map(message_id);
             if used == Ok(0) {
                 return self.out.rooms.not_used(Input { bytes, image });
             }
@@ -79,6 +84,7 @@ impl Server<'_> {
             self.out.rooms.disconnected(link);
             self.out.seats.remove(link);
         }
+        tracing::debug!(socket, ?why, "a socket is gone");
     }
 
     /// Tells the exchange what has become of mail.

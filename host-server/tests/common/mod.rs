@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test crate uses its part.
 
 pub mod native;
+pub mod socket_io;
 pub mod sysv;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -34,8 +35,14 @@ pub fn until<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
 /// A key that no other test uses, and that is no PID.
 pub fn key() -> i32 {
     static NEXT: AtomicI32 = AtomicI32::new(0);
-    let n = NEXT.fetch_add(1, Ordering::Relaxed);
-    0x5000_0000 + (std::process::id() as i32 % 0x10_0000) * 256 + n
+    loop {
+        let n = NEXT.fetch_add(1, Ordering::Relaxed);
+        let key = 0x5000_0000 + (std::process::id() as i32 % 0x10_0000) * 256 + n;
+        // One that takes more than 256 comes to those of the next process.
+        if Queue::open(key).is_err() {
+            return key;
+        }
+    }
 }
 
 /// Sections that make a readiness line.

@@ -46,8 +46,11 @@ pub fn is_there() -> bool {
 pub struct Node {
     child: Child,
     input: Mutex<ChildStdin>,
-    said: Mutex<(Receiver<Value>, HashMap<String, VecDeque<Value>>)>,
+    said: Mutex<Said>,
 }
+
+/// What the process says, and what of it nobody has asked for yet, by client.
+type Said = (Receiver<Value>, HashMap<String, VecDeque<Value>>);
 
 impl Node {
     pub fn start() -> Node {

@@ -198,7 +198,6 @@ fn a_session_from_log_in_to_log_out() {
         seen,
         [message(100, "anna"), message(100, "secret"), message(13, "3"), message(12, "3")]
     );
-    assert_eq!(Queue::open(key), Err(Errno::ENOENT), "our queue is removed");
 
     let list = exchange.does(|c| c.members(&group("2"))).unwrap();
     assert_eq!(list, [entry(1, "bartek"), entry(3, "anna")]);

@@ -4,9 +4,11 @@
 
 use centrala_core::dialect::Dialect;
 use centrala_core::exchange::{Exchange, Link, Token};
-use centrala_core::host::{Ask, Io, Mail, NoRoom, Outbox, Record, Reply, Room, Store};
+use centrala_core::host::{
+    Ask, Count, Io, Mail, NoRoom, Outbox, Posted, Record, Reply, Room, Store,
+};
 use centrala_core::limits::Limits;
-use centrala_core::request::Target;
+use centrala_core::request::{Chat, Target};
 use core::hint::black_box;
 use panic_never as _;
 
@@ -20,6 +22,7 @@ centrala_core::storage! {
         message_length: 128,
         entries: 16,
         questions: 2,
+        chats: 4,
     }
 }
 
@@ -119,6 +122,24 @@ extern "C" fn _start() -> ! {
             image: black_box(false),
         };
         exchange.mail_page(black_box(Token::NONE), [black_box(mail)], black_box(false), io);
+        let posted =
+            Posted { sequence: black_box(0), image: black_box(false), text: bytes, ..Posted::NONE };
+        exchange.history_page(
+            black_box(Token::NONE),
+            number,
+            [black_box(posted)],
+            black_box(false),
+            io,
+        );
+        let chat = black_box(Chat::Direct(number));
+        let count = Count { chat, all: black_box(0), new: black_box(0) };
+        exchange.chats_page(
+            black_box(Token::NONE),
+            number,
+            [black_box(count)],
+            black_box(false),
+            io,
+        );
         exchange.restore_tail(number);
         black_box(exchange.restore_session(black_box(Dialect::Queues), black_box(0), number, io));
         if black_box(exchange.poll_timeout()).is_some() {
@@ -135,6 +156,7 @@ extern "C" fn _start() -> ! {
         black_box(exchange.find_user(Target::UserName(bytes)));
         black_box(exchange.find_group(Target::GroupName(bytes)));
         black_box((exchange.user_of(link), exchange.owner_of(number)));
+        black_box((exchange.chats_of(number).count(), exchange.dialect_of(link)));
         black_box((exchange.users().count(), exchange.groups().count()));
         black_box((exchange.members(number).count(), exchange.usage(), exchange.capacity()));
     }
