@@ -8,7 +8,7 @@
 
 use super::sessions::{Question, Session};
 use super::{Exchange, Gone, Link, Refused, Token};
-use crate::dialect::{Dialect, Recipient};
+use crate::dialect::{Dialect, Recipient, SHARED};
 use crate::event::{Answer, Event, Kind, Limit, Outcome, Party};
 use crate::host::{Ask, Io, Note, Record, Reply};
 use crate::limits::Registration;
@@ -123,6 +123,9 @@ impl Exchange<'_> {
         password: &[u8],
         io: &mut Io<'_>,
     ) {
+        if !SHARED {
+            return;
+        }
         match self.open_at(endpoint, address, io) {
             Ok(link) => self.log_in(link, tag, user, Some(password), io),
             Err(outcome) => self.turn_away(endpoint, address, tag, outcome, io),
@@ -131,6 +134,9 @@ impl Exchange<'_> {
 
     /// A name comes before its password.
     pub(super) fn announce(&mut self, link: Link, tag: Tag, name: &[u8], io: &mut Io<'_>) {
+        if !SHARED {
+            return;
+        }
         let Some(dialect) = self.dialect_of(link) else { return };
         let traits = dialect.traits();
         let known = self.directory.find_user(&Target::UserName(name));
@@ -392,6 +398,9 @@ impl Exchange<'_> {
 
     /// Has the store remember a session whose queue may outlast the server.
     fn note_session(&mut self, link: Link, io: &mut Io<'_>) {
+        if !SHARED {
+            return;
+        }
         let Some(session) = self.sessions.get(link) else { return };
         let Session { dialect, address, user, .. } = *session;
         if !session.endpoint.is_none() {
@@ -481,6 +490,9 @@ impl Exchange<'_> {
         outcome: Outcome,
         io: &mut Io<'_>,
     ) {
+        if !SHARED {
+            return;
+        }
         let Some(dialect) = self.dialect_of(endpoint) else { return };
         // An address that is somebody else's, or nobody's, is not written to.
         let foreign = matches!(outcome, Outcome::InUse | Outcome::NotAllowed);
@@ -515,6 +527,9 @@ impl Exchange<'_> {
     /// The answer to a log-in has lain for 10 s: if it still does, it is taken back, and the
     /// session, whose client cannot know its id, ends.
     pub(super) fn recall(&mut self, link: Link, io: &mut Io<'_>) {
+        if !SHARED {
+            return;
+        }
         let Some(session) = self.sessions.get_mut(link) else { return };
         session.timer = Handle::NONE;
         let (endpoint, address) = (session.endpoint, session.address);
@@ -526,6 +541,9 @@ impl Exchange<'_> {
 
     /// The same of a refusal, if nobody has logged in at the address since.
     pub(super) fn recall_refusal(&mut self, address: u32, io: &mut Io<'_>) {
+        if !SHARED {
+            return;
+        }
         self.refusals = self.refusals.saturating_sub(1);
         let address = i64::from(address);
         if self.session_at(address).is_none() {
@@ -553,6 +571,9 @@ impl Exchange<'_> {
 
     /// The password that was to follow a name has not come.
     pub(super) fn password_overdue(&mut self, link: Link, io: &mut Io<'_>) {
+        if !SHARED {
+            return;
+        }
         let Some(session) = self.sessions.get_mut(link) else { return };
         session.timer = Handle::NONE;
         let tag = session.tag;
