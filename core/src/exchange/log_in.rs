@@ -6,7 +6,7 @@
 //! - Where all clients look for their answers in one place and any of them may take any
 //!   (`lanes`), log-ins are answered in batches (`log_in_batch`).
 
-use super::sessions::{Question, Session};
+use super::sessions::{Asked, Question, Session};
 use super::{Exchange, Gone, Link, Refused, Token};
 use crate::dialect::{Dialect, Recipient, SHARED};
 use crate::event::{Answer, Event, Kind, Limit, Outcome, Party};
@@ -268,7 +268,9 @@ impl Exchange<'_> {
         ask: Ask<'_>,
         io: &mut Io<'_>,
     ) -> Result<(), Outcome> {
-        let question = Question { link, tag, user, ..Question::EMPTY };
+        let asked =
+            if matches!(ask, Ask::Prepare { .. }) { Asked::Secret } else { Asked::Password };
+        let question = Question { link, tag, user, asked, ..Question::EMPTY };
         let token = self.questions.insert(question).map_err(|_| Outcome::Full(Limit::Questions))?;
         if let Some(session) = self.sessions.get_mut(link) {
             session.question = token;
@@ -278,8 +280,9 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// The host's answer to a question. A link that waited for it may be given its bytes again.
-    /// Returns the link.
+    /// The host's answer to a question about a password. A link that waited for it may be given its
+    /// bytes again. Returns the link. A reply to another question than was asked is a no; to a
+    /// question for a page it says that there is none.
     ///
     /// # Errors
     /// [`Gone`] if the link is not there any more, or was closed because of the answer.
@@ -290,7 +293,7 @@ impl Exchange<'_> {
         io: &mut Io<'_>,
     ) -> Result<Link, Gone> {
         self.timers.advance(io.now);
-        let Question { link, tag, user, .. } = self.questions.remove(token).ok_or(Gone)?;
+        let Question { link, tag, user, asked, .. } = self.questions.remove(token).ok_or(Gone)?;
         if link.is_none() {
             // No page for it: it is asked for again.
             self.page_failed(user);
@@ -298,7 +301,22 @@ impl Exchange<'_> {
         let session = self.sessions.get_mut(link).ok_or(Gone)?;
         (session.question, session.stage) = (Token::NONE, Stage::None);
         let name = session.claimed;
+        let kind = match asked {
+            Asked::History(_) => Some(Kind::History),
+            Asked::Chats => Some(Kind::Chats),
+            Asked::Image => Some(Kind::Image),
+            Asked::Mail | Asked::Password | Asked::Secret => None,
+        };
+        if let Some(kind) = kind {
+            self.answer(link, tag, kind, Outcome::Full(Limit::Store), io);
+            return Ok(link);
+        }
+        let asked_this = match reply {
+            Reply::Verified(_) => asked == Asked::Password,
+            Reply::Prepared(_) => asked == Asked::Secret,
+        };
         let went = match reply {
+            _ if !asked_this => Err(Outcome::NotAllowed),
             // The user may be gone, or have logged in elsewhere, since.
             Reply::Verified(true) if self.directory.user(user).is_some() => {
                 self.bind(link, user, tag, io)

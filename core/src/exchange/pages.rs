@@ -122,7 +122,7 @@ impl Exchange<'_> {
                 }
             }
             // It is another question's answer.
-            Asked::LogIn | Asked::Chats => return None,
+            Asked::Mail | Asked::Password | Asked::Secret | Asked::Chats => return None,
         }
         self.part_done(token, link, sent, last || asked == Asked::Image)
     }
