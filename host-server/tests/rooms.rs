@@ -495,6 +495,14 @@ fn a_restart_loses_neither_history_nor_counts_nor_images_and_clients_come_back()
         let chats = json!([{ "anons_id": 1, "chat_id": 0, "AllMsgs": 2, "NewMsgs": 2 }]);
         bartek.asks(json!(["get-user-chats"]), json!(["user-chats", 1, chats]));
         bartek.asks(json!(["get-image", 2]), json!(["image", 2, "image/png", bytes(PNG)]));
+        let row = |id, text: &str| {
+            json!({ "message_id": id, "anons_id": 1, "chat_id": 0, "username": "anna",
+                    "message_date": TIME, "message_text": text })
+        };
+        let mut picture = row(2, "[image: a.png, image/png, 33]");
+        picture["image"] = json!(true);
+        let rows = json!([row(1, "kept"), picture]);
+        bartek.asks(json!(["get-chat-messages", 1, 0]), json!(["chat-messages", 2, rows]));
         // The next message has the next number.
         let anna = node.client("anna again", &server.rooms, transport);
         anna.log_in("anna", 1);
