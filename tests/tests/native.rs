@@ -382,6 +382,8 @@ fn lists_have_numbers_names_and_how_each_stands() {
     let end = done(3, How::Done, 0);
     let online = [row(1, "anna", true, None), row(2, "bartek", true, None), end.clone()];
     assert_eq!(list(anna, List::Online), online);
+    let all = [&online[..2], &[row(3, "celina", false, None)], &online[2..]].concat();
+    assert_eq!(list(anna, List::Users), all);
     let groups = [
         row(1, "news", true, Some(5)),
         row(2, "sport", true, None),

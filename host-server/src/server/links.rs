@@ -15,12 +15,13 @@ use super::{Server, lend};
 use crate::outbox::Port;
 use crate::sysv::lanes::Lanes;
 use crate::sysv::process::Life;
-use crate::tcp::connection::ROOM;
+use crate::tcp::connection::{NATIVE_ROOM, ROOM};
 
 /// Milliseconds between two looks at a link that takes nothing.
 const BACKOFF: u64 = 512;
 /// A connection with less room than this is asked how much it has.
 const LOW_TCP: u32 = ROOM / 4;
+const _: () = assert!(ROOM <= NATIVE_ROOM);
 
 /// When to look at a link.
 #[derive(Clone, Copy, Debug)]

@@ -285,6 +285,42 @@ fn listen_to_groups_prints_the_others_aside() {
 }
 
 #[test]
+fn a_history_is_of_a_group_or_of_direct_messages_with_a_user() {
+    let row = |id, party| Event::Row { id, party, active: false, left: None };
+    let (number, time, image) = (8, 1_763_696_285_000, false);
+    let said = |id, text| Event::Said { id, number, time, priority: 3, from: ANNA, image, text };
+    for (of, list, party, chat, printed_as) in [
+        (To::Group("news".into()), List::Groups, NEWS, Chat::Group(1), "#news anna"),
+        (To::Group("1".into()), List::Groups, NEWS, Chat::Group(1), "#1 anna"),
+        (To::User("anna".into()), List::Users, ANNA, Chat::User(3), "anna"),
+        (To::User("~3".into()), List::Users, ANNA, Chat::User(3), "anna"),
+    ] {
+        let printed = Printed::default();
+        let history = |client: &mut dyn Client| client.history(&of);
+        let read = welcomed(&printed, history, |peer| {
+            peer.expect(2, &Request::List(list));
+            peer.send(row(2, party));
+            peer.done(2, How::Done);
+            peer.expect(3, &Request::History { chat, before: None, limit: HISTORY });
+            peer.send(said(3, b"hi"));
+            peer.done(3, How::Done);
+            peer.log_out(4);
+        });
+        read.unwrap();
+        let want = format!("{printed_as} (2025-11-21 03:38:05 UTC): hi\n");
+        assert_eq!(printed.out.text(), want);
+    }
+    let nobody = To::User("jan".into());
+    let history = |client: &mut dyn Client| client.history(&nobody);
+    let failure = welcomed(&Printed::default(), history, |peer| {
+        peer.expect(2, &Request::List(List::Users));
+        peer.done(2, How::Done);
+        peer.log_out(3);
+    });
+    assert_eq!(failure.unwrap_err().to_string(), "@jan: no such user");
+}
+
+#[test]
 fn shutdown_waits_until_the_exchange_is_gone() {
     let down = welcomed(
         &Printed::default(),
