@@ -304,7 +304,7 @@ story("the desktop is told only for who turned it on, and not of what is before 
     window.told = [];
     window.Notification = class {
       static permission = "default";
-      static requestPermission = async () => (this.Notification.permission = "granted");
+      static requestPermission = async () => (window.Notification.permission = "granted");
       constructor(title, { body }) {
         window.told.push(`${title}: ${body}`);
       }
