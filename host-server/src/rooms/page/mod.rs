@@ -103,7 +103,8 @@ mod tests {
     fn every_module_that_is_imported_is_served() {
         for file in FILES.iter().filter(|file| file.content_type == SCRIPT) {
             let script = text(&file.path[1..]);
-            for (_, rest) in script.match_indices(" from \"").map(|(at, _)| script.split_at(at + 7)) {
+            for (_, rest) in script.match_indices(" from \"").map(|(at, _)| script.split_at(at + 7))
+            {
                 let name = rest.split('"').next().unwrap();
                 text(name.strip_prefix("./").unwrap_or_else(|| panic!("{name} in {}", file.path)));
             }
