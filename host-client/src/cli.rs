@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::bench::{self, Bench};
 use crate::dialect::{self, Group, To};
 use crate::failure::Failure;
 use crate::output::{Line, Output};
@@ -105,6 +106,11 @@ enum Command {
     },
     /// Shut the exchange down.
     Shutdown,
+    /// Measure an exchange: what it takes, and what that costs it.
+    Bench {
+        #[command(subcommand)]
+        bench: Bench,
+    },
 }
 
 /// Does what was typed.
@@ -133,7 +139,11 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
         // Before signals are handled, so that Ctrl-C ends it.
         *text = OsString::from_vec(standard_input()?);
     }
-    execute(&url, command, &Stop::by_signal()?, cli.json)
+    let stop = Stop::by_signal()?;
+    if let Command::Bench { bench } = &command {
+        return bench::run(&url, bench, &stop, cli.json);
+    }
+    execute(&url, command, &stop, cli.json)
 }
 
 fn execute(url: &Url, command: Command, stop: &Stop, json: bool) -> Result<(), Failure> {
@@ -181,6 +191,8 @@ fn execute(url: &Url, command: Command, stop: &Stop, json: bool) -> Result<(), F
                 client.shutdown()?;
                 vec![Line::ShutDown]
             }
+            // It has connections of its own.
+            Command::Bench { .. } => Vec::new(),
         }
     };
     lines.iter().try_for_each(|line| messages.print(line))
@@ -223,6 +235,9 @@ mod tests {
             &["listen", "--sync", "news", "#more"],
             &["join", "news", "--count", "5"],
             &["groups", "--mine"],
+            &["bench", "fanout", "--subscribers", "100", "--messages", "5", "--json"],
+            &["bench", "latency", "--relay"],
+            &["bench", "idle", "--connections", "1000", "--pid", "1"],
         ] {
             assert!(parse(good).is_ok(), "{good:?}");
         }
@@ -233,7 +248,11 @@ mod tests {
             (&["send", "@anna", "hi", "--priority", "6"], "1..=5"),
             (&["join", "#news", "--count", "0"], "1.."),
             (&["create", "a/b"], "no '/'"),
-            (&["bench"], "unrecognized subcommand"),
+            (&["bench", "fast"], "unrecognized subcommand"),
+            (&["bench", "fanout", "--subscribers", "0"], "1..=50000"),
+            (&["bench", "fanout", "--size", "15"], "16..="),
+            (&["bench", "pairs", "--messages", "1", "--seconds", "1"], "cannot be used with"),
+            (&["bench", "idle", "--seconds", "3601"], "1..=3600"),
         ] {
             let error = parse(bad).unwrap_err();
             assert!(error.contains(says), "{bad:?}: {error}");

@@ -21,6 +21,8 @@ pub enum Failure {
     },
     /// The exchange said no.
     Refused(String),
+    /// What the exchange delivered is not what was sent.
+    Wrong(String),
     /// There is no exchange, or it went away or silent.
     Unreachable(String),
     /// A signal ended the command before its end.
@@ -47,9 +49,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Usage(what) | Failure::Refused(what) | Failure::Unreachable(what) => {
-                f.write_str(what)
-            }
+            Failure::Usage(what)
+            | Failure::Refused(what)
+            | Failure::Wrong(what)
+            | Failure::Unreachable(what) => f.write_str(what),
             Failure::Lacks { dialect, what, has } => {
                 write!(f, "{dialect} has no '{what}'; its commands are {}", has.join(", "))
             }

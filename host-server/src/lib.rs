@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! tcp ───────────────┐                                     ┌──► tcp
+//! rooms ─────────────┤                                     ├──► rooms
 //! sysv::receiver ──► │ server::Server ──► Exchange ──► outbox ──► sysv::client, sysv::endpoint
 //! signals, time ─────┘                       │             └──► (questions, notes, the end)
 //!                                            └──► store ──► centrala_store

@@ -463,6 +463,9 @@ fn a_restart_loses_neither_history_nor_counts_nor_images_and_clients_come_back()
         anna.emit(json!(["chat-img", 1, 0, "a.png", "image/png", bytes(PNG)]));
         anna.gets(json!(["chat-img", 2, 1, 0, "anna", TIME, "a.png", "image/png", bytes(PNG)]));
         anna.gets(json!(["chat-response", 1, "OK"]));
+        bartek.gets(json!(["new-msg-notification", 1, 1, 0, "anna", TIME, "kept"]));
+        let picture = json!(["new-img-notification", 2, 1, 0, "anna", TIME, "a.png", "image/png"]);
+        bartek.gets(picture);
         // One that is refused leaves nothing behind.
         anna.asks(
             json!(["chat-img", 9, 0, "b.png", "image/png", bytes(&[PNG, b"x"].concat())]),
@@ -484,10 +487,7 @@ fn a_restart_loses_neither_history_nor_counts_nor_images_and_clients_come_back()
         assert_eq!(server.rooms, address);
         bartek.comes_to("connect");
         bartek.log_in("bartek", 2);
-        let mail = json!(["new-msg-notification", 1, 1, 0, "anna", TIME, "kept"]);
-        let picture = json!(["new-img-notification", 2, 1, 0, "anna", TIME, "a.png", "image/png"]);
-        bartek.gets(mail);
-        bartek.gets(picture);
+        // It was notified, and has looked at neither.
         let chats = json!([{ "anons_id": 1, "chat_id": 0, "AllMsgs": 2, "NewMsgs": 2 }]);
         bartek.asks(json!(["get-user-chats"]), json!(["user-chats", 1, chats]));
         bartek.asks(json!(["get-image", 2]), json!(["image", 2, "image/png", bytes(PNG)]));

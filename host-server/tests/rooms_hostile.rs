@@ -202,7 +202,7 @@ fn who_sends_a_burst_is_answered_slower_and_who_sends_a_flood_is_closed() {
 
 #[test]
 fn a_client_that_does_not_read_is_closed_and_nobody_else_waits() {
-    let server = start("buffer = 65536", "");
+    let server = start("buffer = 65536", "[limits]\nclients = 5\n");
     let anna = SocketIo::log_in(&server.rooms, "anna");
     let mut celina = SocketIo::log_in(&server.rooms, "celina");
     let mut bartek = server.connect("bartek");
@@ -220,7 +220,13 @@ fn a_client_that_does_not_read_is_closed_and_nobody_else_waits() {
     });
     bartek.send(MESSAGE, id, "celina", "and you?");
     assert_eq!(celina.event()[6], "and you?");
-    // The other end is over too, and with it what was kept for it, soon after.
+    // Its transport ends too, though its client still does not read: there is room for others.
+    let _idle: Vec<SocketIo> = (0..3).map(|_| SocketIo::open(&server.rooms)).collect();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while http(&server.rooms, "GET", POLL, &[], "").status != 200 {
+        assert!(Instant::now() < deadline, "its transport stays");
+        std::thread::sleep(Duration::from_millis(100));
+    }
     drop(anna);
 }
 

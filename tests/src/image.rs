@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use defmt_decoder::{DecodeError, Table};
@@ -20,21 +20,25 @@ fn firmware() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware")
 }
 
-/// Builds the images, once for each test program, and says where they lie.
-fn images() -> &'static PathBuf {
-    static IMAGES: OnceLock<PathBuf> = OnceLock::new();
-    IMAGES.get_or_init(|| {
-        let target = firmware().join("target");
+/// Builds an image, and says where it lies. Each by itself: together they would share what any of
+/// them asks of the core.
+fn image(name: &str) -> PathBuf {
+    static BUILT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let target = firmware().join("target");
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !built.iter().any(|image| image == name) {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(firmware());
         if Path::new("/usr/lib/rustlib/src/rust/library").exists() {
             // Debian's compiler with the source of its library.
             cargo.args(["--config", ".cargo/debian-rustc.toml"]).env("RUSTC_BOOTSTRAP", "1");
         }
-        cargo.args(["build", "--quiet", "--release", "--locked", "--target-dir"]).arg(&target);
-        assert!(cargo.status().expect("cargo runs").success(), "the images do not build");
-        target.join("thumbv7m-none-eabi/release")
-    })
+        cargo.args(["build", "--quiet", "--release", "--locked", "--package"]);
+        cargo.arg(format!("centrala-{name}")).arg("--target-dir").arg(&target);
+        assert!(cargo.status().expect("cargo runs").success(), "{name} does not build");
+        built.push(name.to_owned());
+    }
+    target.join("thumbv7m-none-eabi/release").join(name)
 }
 
 /// Builds a package of this workspace, which has one program of the same name, and says where that
@@ -69,6 +73,7 @@ pub struct Image {
     /// Where its UARTs are reached, or its forwarded ports.
     pub places: Vec<SocketAddr>,
     used: usize,
+    closes: bool,
     _directory: tempfile::TempDir,
 }
 
@@ -86,6 +91,27 @@ impl Image {
         image
     }
 
+    /// Runs an image with these TCP ports of it forwarded, each from a port of 127.0.0.1.
+    pub fn with_ports(name: &str, ports: &[u16]) -> Image {
+        let mut nic = "user,model=lan9118,restrict=on".to_owned();
+        for port in ports {
+            nic += &format!(",hostfwd=tcp:127.0.0.1:0-10.0.2.15:{port}");
+        }
+        let mut image =
+            Image::start(name, &["-serial", "none", "-nic", &nic], "info usernet", |line| {
+                // TCP[HOST_FORWARD]  13  127.0.0.1 43211  10.0.2.15  4810  0  0
+                let mut fields =
+                    line.trim_start().strip_prefix("TCP[HOST_FORWARD]")?.split_whitespace();
+                let (address, port) = (fields.nth(1)?, fields.next()?);
+                let to: u16 = fields.nth(1)?.parse().ok()?;
+                let number = ports.iter().position(|port| *port == to)?;
+                Some((number, format!("{address}:{port}").parse().ok()?))
+            });
+        assert_eq!(image.places.len(), ports.len(), "QEMU forwards: {:?}", image.places);
+        image.closes = true;
+        image
+    }
+
     /// Runs an image with more arguments for QEMU, and asks it where it listens.
     fn start(
         name: &str,
@@ -93,7 +119,7 @@ impl Image {
         ask: &str,
         place: impl Fn(&str) -> Option<(usize, SocketAddr)>,
     ) -> Image {
-        let elf = images().join(name);
+        let elf = image(name);
         let directory = tempfile::tempdir().expect("a directory");
         let monitor = directory.path().join("monitor");
         let mut qemu = Command::new("qemu-system-arm");
@@ -114,6 +140,7 @@ impl Image {
             log,
             places: Vec::new(),
             used: 0,
+            closes: false,
             _directory: directory,
         };
         let mut places: Vec<_> = image.ask(&monitor, ask).lines().filter_map(place).collect();
@@ -176,11 +203,11 @@ impl Image {
 impl Fresh for Image {
     fn connect(&mut self) -> TcpStream {
         let place = self.places.get(self.used).expect("a line that nobody has used yet");
-        self.used += 1;
+        self.used += usize::from(!self.closes);
         TcpStream::connect(place).expect("QEMU listens")
     }
     fn closes(&self) -> bool {
-        false
+        self.closes
     }
     fn message_length(&self) -> usize {
         128

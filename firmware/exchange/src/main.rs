@@ -13,7 +13,8 @@ use centrala_core::exchange::Exchange;
 use centrala_core::host::Volatile;
 use centrala_core::limits::Limits;
 use centrala_lines::framing::Framing;
-use centrala_lines::lines::{Lent, Lines, Wires};
+use centrala_lines::lines::Lines;
+use centrala_lines::{Lent, Wires};
 use cortex_m_rt::entry;
 use static_cell::{ConstStaticCell, StaticCell};
 

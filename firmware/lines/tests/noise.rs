@@ -7,7 +7,8 @@ use centrala_core::exchange::Exchange;
 use centrala_core::host::Volatile;
 use centrala_core::limits::Limits;
 use centrala_lines::framing::{Framing, HALF, QUIET};
-use centrala_lines::lines::{Lent, Lines, RESERVE, TAKE_OVER, Wires};
+use centrala_lines::lines::{Lines, RESERVE, TAKE_OVER};
+use centrala_lines::{Lent, Wires};
 
 const LINES: usize = 3;
 const INPUT: usize = Framing::buffer(Tables::MESSAGE_LENGTH);

@@ -2,7 +2,7 @@
 
 mod direct;
 mod lanes;
-mod native;
+pub mod native;
 mod queues;
 mod sysv;
 mod topics;

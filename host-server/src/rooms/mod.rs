@@ -263,7 +263,9 @@ impl Rooms {
             guard,
             connections: 2 * limits.sockets + VISITORS,
         };
+        let over = WakeAtTheEnd(arrivals.waker.clone());
         let thread = std::thread::Builder::new().name("rooms".into()).spawn(move || {
+            let _over = over;
             match runtime.block_on(run.run(listener)) {
                 Ok(()) => {}
                 Err(error) => tracing::error!(%error, "rooms cannot go on"),
@@ -271,6 +273,11 @@ impl Rooms {
             runtime.shutdown_timeout(FAREWELL);
         })?;
         Ok(Rooms { address, arrivals, commands, batch: Vec::new(), behind, images, thread })
+    }
+
+    /// Whether the thread has ended, though nobody told it to.
+    pub fn is_over(&self) -> bool {
+        self.thread.is_finished()
     }
 
     /// Where it listens.
@@ -328,6 +335,15 @@ impl Rooms {
         if self.thread.is_finished() {
             let _ = self.thread.join();
         }
+    }
+}
+
+/// Has the thread of the exchange notice the end of this one, however that comes.
+struct WakeAtTheEnd(Waker);
+
+impl Drop for WakeAtTheEnd {
+    fn drop(&mut self) {
+        self.0.wake();
     }
 }
 

@@ -1,5 +1,7 @@
 //! Sockets of `rooms`: what has arrived from them, and what becomes of what they were sent.
 
+use std::io;
+
 use centrala_core::dialect::Dialect;
 use centrala_core::exchange::{Link, message_id};
 use centrala_core::host::Room;
@@ -7,11 +9,14 @@ use centrala_core::host::Room;
 use super::{Server, lend};
 use crate::outbox::{Batch, Port, What};
 use crate::rooms::links::{Fate, Input, ROOM};
-use crate::rooms::{Arrival, Why};
+use crate::rooms::{Arrival, Rooms, Why};
 
 impl Server<'_> {
     /// Gives the exchange what has arrived from sockets.
     pub(super) fn receive_from_rooms(&mut self) {
+        if self.out.rooms.rooms().is_some_and(Rooms::is_over) {
+            self.broken = Some(io::Error::other("the thread of rooms has ended"));
+        }
         for arrival in self.out.rooms.take() {
             match arrival {
                 Arrival::Connected(socket) => self.socket_connected(socket),

@@ -189,7 +189,7 @@ story("a server that is killed and starts again: nothing is missing and nothing 
   await exchange.startAgain();
   // Perhaps before they are back.
   await exchange.topics("ola", "send", "#news", "said while they were away");
-  for (const one of [anna, bartek]) await one.page.locator("#status.in").waitFor();
+  for (const one of [anna, bartek]) await one.connected();
   await anna.page.waitForFunction(() => document.querySelectorAll("#log .message").length === 5);
   await bartek.page.waitForFunction(() => document.querySelectorAll("#log .message").length === 5);
   const said = await anna.said();

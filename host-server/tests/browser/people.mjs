@@ -38,6 +38,7 @@ export class Person {
     person.context = await browser.newContext({ ...defaults, ...options });
     person.context.setDefaultTimeout(LONG);
     person.page = await person.context.newPage();
+    if (process.env.V) person.page.on("websocket", (w) => { for (const e of ["framereceived", "framesent"]) w.on(e, ({ payload }) => console.error(Date.now() % 1e6, name, e === "framesent" ? ">" : "<", String(payload).slice(0, 400))); });
     person.page.on("pageerror", (error) => person.errors.push(error.stack));
     person.page.on("console", (message) => {
       // While the server is away, each try to connect is such a message.
@@ -63,9 +64,9 @@ export class Person {
   }
 
   async connected() {
-    await this.page.locator("#status.in").waitFor();
+    await this.page.locator("#status.in").waitFor({ state: "attached" });
     // Its lists are there too.
-    await this.page.locator('#lists[aria-busy="false"]').waitFor();
+    await this.page.locator('#lists[aria-busy="false"]').waitFor({ state: "attached" });
   }
 
   /** The page said nothing of an error. Goes away. */

@@ -62,15 +62,14 @@ impl SocketIo {
     pub fn text(&mut self) -> Option<String> {
         loop {
             match self.web_socket.read() {
-                Ok(Message::Text(text)) if text.as_str() == "2" => self.send("3"),
+                Ok(Message::Text(text)) if text.as_str() == "2" => {
+                    // It may have been closed since.
+                    let _ = self.web_socket.send(Message::text("3"));
+                }
                 Ok(Message::Text(text)) => return Some(text.as_str().to_owned()),
                 Ok(Message::Close(_)) | Err(tungstenite::Error::ConnectionClosed) => return None,
                 Ok(_) => {}
-                Err(tungstenite::Error::Io(error))
-                    if error.kind() == std::io::ErrorKind::ConnectionReset =>
-                {
-                    return None;
-                }
+                Err(tungstenite::Error::Io(error)) if is_end(&error) => return None,
                 Err(tungstenite::Error::Protocol(_)) => return None,
                 Err(error) => panic!("{error}"),
             }
@@ -82,6 +81,11 @@ impl SocketIo {
         let text = self.text().expect("an event, and not the end");
         serde_json::from_str(text.strip_prefix("42").expect(&text)).expect(&text)
     }
+}
+
+fn is_end(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 /// An answer of HTTP: status, head, body.

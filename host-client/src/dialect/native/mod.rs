@@ -176,7 +176,7 @@ fn user(name: &str) -> Who<'_> {
 }
 
 /// What a refusal says about `what`.
-fn refused(what: &str, why: Refusal) -> Failure {
+pub fn refused(what: &str, why: Refusal) -> Failure {
     let why = match why {
         Refusal::Malformed => "the exchange could not read it".into(),
         Refusal::Version { speaks } => {

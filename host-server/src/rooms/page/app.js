@@ -102,6 +102,7 @@ async function logIn(name, password) {
   byId("log-in").hidden = true;
   byId("exchange").hidden = false;
   byId("my-name").textContent = session.chats.me.name;
+  showOpen();
   openFromAddress();
   if (session.open === null) list.focus(null);
 }
@@ -137,16 +138,22 @@ function openFromAddress(join = false) {
   const key = parsed && `${parsed.anons}/${parsed.chat}`;
   const before = session.open;
   session.openChat(key, join);
-  if (key === before && key !== null) return;
-  document.body.classList.toggle("in-chat", key !== null);
-  byId("room").hidden = key === null;
-  byId("no-chat").hidden = key !== null;
-  composer.open(key);
-  drawRoom();
-  notices.count();
+  if (key === before) return;
+  showOpen();
   if (key === null) list.focus(before);
   else if (narrow.matches) byId("chat-title").focus();
   else focusRoom();
+}
+
+/** Shows the open chat, or none. */
+function showOpen() {
+  const { open } = session;
+  document.body.classList.toggle("in-chat", open !== null);
+  byId("room").hidden = open === null;
+  byId("no-chat").hidden = open !== null;
+  composer.open(open);
+  drawRoom();
+  notices.count();
 }
 
 function focusRoom() {
@@ -300,7 +307,6 @@ byId("room").addEventListener("keydown", (event) => {
   if (event.key === "Escape" && event.target !== byId("text")) leaveChat();
 });
 addEventListener("hashchange", () => openFromAddress());
-addEventListener("popstate", () => openFromAddress());
 addEventListener("online", () => session.connectNow());
 addEventListener("pagehide", () => session.state !== "out" && remembered.save());
 addEventListener("beforeunload", (event) => {

@@ -228,9 +228,9 @@ export class Composer {
       session.discard(item);
       this.#text.focus();
     };
-    return el("li", { class: failed ? "item failed" : "item", role: failed ? "alert" : null },
+    return el("li", { class: failed ? "item failed" : "item" },
       failed ? icon("warning") : null,
-      el("div", { class: "about" },
+      el("div", { class: "about", role: failed ? "alert" : null },
         el("span", { class: "what", dir: "auto" }, what),
         el("span", { class: "why" }, says[item.state])),
       failed ? button("Try again", retry) : null,

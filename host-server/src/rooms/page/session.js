@@ -42,6 +42,8 @@ export class Session {
   #entered = new Set();
   #leaving = new Map();
   #refreshing = 0;
+  /** The open chat that was asked to be entered in this connection. */
+  #entering = null;
   #answerTimer = 0;
   /** When the server counted last, and when a message came that was not seen. */
   #counted = 0;
@@ -80,6 +82,7 @@ export class Session {
     this.#socket.stop();
     this.#requests.broken();
     this.#logs.clear();
+    this.#entering = null;
     this.#entered.clear();
     this.#leaving.clear();
     this.open = null;
@@ -114,6 +117,7 @@ export class Session {
     }
     const before = this.open;
     this.open = key;
+    this.#entering = null;
     if (before !== null) {
       this.#logs.get(before)?.suspend();
       this.#logs.get(before)?.trim();
@@ -135,9 +139,9 @@ export class Session {
     this.onchange("log");
   }
 
-  /** Enters the open chat, if it is known to be the person's. */
+  /** Enters the open chat, once in a connection, if it is known to be the person's. */
   #enterOpen() {
-    if (this.open === null || this.state !== "in") return;
+    if (this.open === null || this.state !== "in" || this.#entering === this.open) return;
     if (this.chat.mine) this.#enter(this.open);
     // To join is for good: nobody does it by looking.
     else if (this.counted) this.room.state = "outside";
@@ -257,6 +261,7 @@ export class Session {
   }
 
   #broken(delay) {
+    this.#entering = null;
     this.#entered.clear();
     this.#leaving.clear();
     this.outgoing.broken();
@@ -295,6 +300,7 @@ export class Session {
 
   /** Enters a chat, reads what was missed, and lets go what waits for it. */
   async #enter(key) {
+    if (key === this.open) this.#entering = key;
     const { anons, chat } = parseKey(key);
     const fits = (args) => args[0] === anons && (args[1] === chat || args[1] === -1);
     try {
@@ -410,15 +416,13 @@ export class Session {
   }
 
   #count(rows) {
-    const unknown = this.chat !== null && !this.chat.mine;
     this.chats.count(rows, this.open);
     this.#counted = Date.now();
     this.#recount(this.#heard);
+    const { state } = this.room;
+    this.#enterOpen();
     this.onchange("list");
-    if (unknown) {
-      this.#enterOpen();
-      this.onchange("log");
-    }
+    if (this.room.state !== state) this.onchange("log");
   }
 
   #answered([status, reason, tag]) {
@@ -489,6 +493,7 @@ export class Session {
     const seen = own || (open && this.attentive);
     chat.note(row.id, preview, seen);
     this.chats.raise(chat);
+    this.#enterOpen();
     if (!seen) this.#recount(this.#counted);
     this.#heard = seen ? this.#heard : Date.now();
     if (own && this.outgoing.echo(chat.key, row)) this.onchange("outgoing");

@@ -24,6 +24,7 @@ export class ThreadView {
   #below = 0;
   /** The first new message, which a line marks; 0 without one. */
   #mark = 0;
+  #marked = false;
   #presences = [];
   #drawn = null;
   #watcher;
@@ -56,12 +57,13 @@ export class ThreadView {
       this.#key = key;
       this.#pinned = true;
       this.#mark = 0;
+      this.#marked = false;
       this.#presences = [];
       this.#drawn = null;
     }
     if (!log) return;
     const { rows } = log;
-    if (this.#drawn === null && room.state === "in") this.#markNew(rows, room.fresh);
+    if (!this.#marked && room.state === "in") this.#markNew(rows, room.fresh);
     const kept = this.#keepPlace();
     this.#watcher.disconnect();
     const fragment = document.createDocumentFragment();
@@ -126,6 +128,7 @@ export class ThreadView {
   }
 
   #markNew(rows, fresh) {
+    this.#marked = true;
     const { name } = this.#session.chats.me;
     let left = fresh;
     for (let at = rows.length - 1; at >= 0 && left > 0; at -= 1) {
