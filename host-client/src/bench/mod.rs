@@ -89,7 +89,7 @@ const LONGEST: i64 = 3_600;
 /// How much is sent.
 #[derive(Clone, Debug, Args)]
 pub struct Load {
-    /// Messages that a sender has on their way to any recipient, at most [default: what half of a
+    /// Messages that a sender has on their way to any recipient, at most [default: what a
     /// connection's buffer of 64 KiB takes].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     window: Option<u32>,

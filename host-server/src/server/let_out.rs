@@ -64,6 +64,7 @@ impl Server<'_> {
         if self.out.batch.ops.is_empty() {
             return;
         }
+        self.out.charge_runs();
         let spare = self.spares.pop().unwrap_or_default();
         let mut batch = std::mem::replace(&mut self.out.batch, spare);
         self.out.counters.batches += 1;
@@ -123,8 +124,16 @@ impl Server<'_> {
         taken: &mut Vec<(Link, u32)>,
     ) -> bool {
         let Op { link, what } = batch.ops[i];
-        if matches!(what, What::Done) {
-            return true;
+        match what {
+            What::Done => return true,
+            What::Run(run) => {
+                let over = self.run_through(batch, run);
+                if over {
+                    batch.ops[i].what = What::Done;
+                }
+                return over;
+            }
+            _ => {}
         }
         if let Some(seat) = self.out.seats.get(link) {
             let waits = matches!(what, What::Promise(..)) && batch.commits.1 > self.commits.over;
@@ -136,6 +145,36 @@ impl Server<'_> {
         }
         batch.ops[i].what = What::Done;
         true
+    }
+
+    /// Gives a run of messages to each of its links that may have it. Returns whether all have.
+    fn run_through(&mut self, batch: &mut Batch, run: u32) -> bool {
+        let Some(run) = batch.run(run) else { return true };
+        let mut all = true;
+        for at in run.links {
+            let Some(link) = batch.link(at) else { continue };
+            let Some(seat) = self.out.seats.get(*link) else { continue };
+            if seat.held == self.round {
+                all = false;
+                continue;
+            }
+            let link = std::mem::replace(link, Link::NONE);
+            let bytes = batch.frame(run.frame);
+            seat.queued = seat.queued.saturating_sub(bytes.len() as u32);
+            if !seat.touched {
+                // It was held: how much the link takes is seen only now.
+                seat.touched = true;
+                self.out.touched.push(link);
+            }
+            let Port::Tcp(place) = seat.port else { continue };
+            let Some(connection) = self.tcp.connections.get_mut(place as usize) else { continue };
+            connection.give_many(bytes);
+            if !connection.touched {
+                connection.touched = true;
+                self.wet.push(place);
+            }
+        }
+        all
     }
 
     /// Lets one thing out; of a promise what was refused, if its commit failed.
@@ -151,7 +190,7 @@ impl Server<'_> {
                 let len = batch.frame(frame).len() as u32;
                 seat.queued_replies = seat.queued_replies.saturating_sub(len);
             }
-            What::Merge(_) | What::Close | What::Done => {}
+            What::Run(_) | What::Merge(_) | What::Close | What::Done => {}
         }
         if !seat.touched {
             // It was held: how much the link takes is seen only now.
@@ -159,7 +198,7 @@ impl Server<'_> {
             self.out.touched.push(link);
         }
         match (port, what) {
-            (_, What::Done) => {}
+            (_, What::Done | What::Run(_)) => {}
             (Port::Rooms, _) => self.out_to_rooms(batch, link, what, refused),
             (Port::Tcp(place), What::Close) => {
                 self.out.seats.remove(link);
@@ -177,7 +216,7 @@ impl Server<'_> {
                     | What::Reply(frame)
                     | What::Part(frame, _)
                     | What::Promise(frame, _) => connection.give(batch.frame(frame)),
-                    What::Merge(_) | What::Close | What::Done => {}
+                    What::Run(_) | What::Merge(_) | What::Close | What::Done => {}
                 }
                 if !connection.touched {
                     connection.touched = true;

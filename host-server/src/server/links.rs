@@ -8,6 +8,7 @@
 
 use std::cmp::Ordering;
 
+use centrala_core::dialect::native;
 use centrala_core::exchange::Link;
 use centrala_core::host::Room;
 
@@ -19,8 +20,11 @@ use crate::tcp::connection::ROOM;
 
 /// Milliseconds between two looks at a link that takes nothing.
 const BACKOFF: u64 = 512;
-/// A connection with less room than this is asked how much it has.
-const LOW_TCP: u32 = ROOM / 4;
+/// A connection that may have no more room than this is asked how much it has.
+const ASKED_TCP: u32 = ROOM / 2;
+/// A connection with less room than this is looked at again: a peer that reads has its room back
+/// within a millisecond, before the next batch needs it.
+const LOW_TCP: u32 = ROOM / 4 * 3;
 
 /// When to look at a link.
 #[derive(Clone, Copy, Debug)]
@@ -89,9 +93,15 @@ impl Server<'_> {
             self.exchange.taken(link, mark, lend!(self));
         }
         let more = self.tell(link, Room::of(room), false);
-        if room < LOW_TCP || has_mail {
+        if room < self.low_tcp() || has_mail {
             self.look_later(link, more || acknowledged.is_some());
         }
+    }
+
+    /// A connection with less room than this may lack it for a message.
+    fn low_tcp(&self) -> u32 {
+        let longest = native::frame_max(self.exchange.limits().message_length);
+        LOW_TCP.max(u32::try_from(longest).unwrap_or(ROOM)).min(ROOM)
     }
 
     fn look_at_queue(&mut self, link: Link, place: u32) {
@@ -120,6 +130,7 @@ impl Server<'_> {
     /// Tells the exchange how much a link takes, if that is more than it knows, or `always`.
     /// Returns whether it did.
     pub(super) fn tell(&mut self, link: Link, room: Room, always: bool) -> bool {
+        self.out.charge_runs();
         let Some(seat) = self.out.seats.get(link) else { return false };
         let less = |bytes: u32| bytes.saturating_sub(seat.queued);
         let room = Room {
@@ -150,11 +161,13 @@ impl Server<'_> {
                         continue;
                     };
                     let has_mail = connection.has_mail();
-                    if left < LOW_TCP {
-                        let room = connection.room();
+                    let mut room = left;
+                    let low = self.low_tcp();
+                    if left <= ASKED_TCP.max(low) {
+                        room = connection.room();
                         self.tell(link, Room::of(room), true);
                     }
-                    if left < LOW_TCP || has_mail {
+                    if room < low || has_mail {
                         self.look_later(link, true);
                     }
                 }

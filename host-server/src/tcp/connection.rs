@@ -37,6 +37,8 @@ pub const PAUSE: usize = 64 * 1024;
 pub const OVERRUN: usize = 1024 * 1024;
 /// Bytes of input that the exchange did not use yet, from which on a connection is not read.
 pub const UNUSED: usize = 16 * 1024;
+/// So many bytes are worth a call of the system rather than a copy.
+const MANY: usize = 4 * 1024;
 /// Milliseconds that a closed connection may take to leave.
 pub const LINGER: u64 = 2_000;
 /// A dead peer is found in `IDLE + PROBES * INTERVAL` seconds of silence.
@@ -137,6 +139,18 @@ impl Connection {
     /// Puts bytes behind the output.
     pub fn give(&mut self, bytes: &[u8]) {
         self.output.extend_from_slice(bytes);
+        self.given += bytes.len() as u64;
+    }
+
+    /// The same for bytes that other connections get too. Many of them are written from where they
+    /// are, as far as the socket takes them.
+    pub fn give_many(&mut self, bytes: &[u8]) {
+        let mut written = 0;
+        // A connection that is broken is found out when the rest is written.
+        if bytes.len() >= MANY && !self.leaving && (self.flush().is_ok() && self.waiting() == 0) {
+            written = (&self.stream).write(bytes).unwrap_or(0);
+        }
+        self.output.extend_from_slice(&bytes[written..]);
         self.given += bytes.len() as u64;
     }
 
