@@ -12,6 +12,8 @@
 //! - [`host`] is what a host lends: an outbox, a store, and the time.
 //!
 //! Any bytes give a value or an error; nothing here panics, and nothing grows.
+// Without a dialect that has conversations their mask is empty.
+#![cfg_attr(not(feature = "rooms"), allow(clippy::bad_bit_mask))]
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]

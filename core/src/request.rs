@@ -200,3 +200,11 @@ pub enum Request<'a> {
     /// Nothing but an answer.
     Ping,
 }
+
+impl Request<'_> {
+    /// Whether this is what a dialect of messages alone can ask for.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        matches!(self, Request::LogIn { .. } | Request::Send { .. } | Request::Receipt { .. })
+    }
+}

@@ -99,7 +99,7 @@ fn pairs_verify_what_each_recipient_gets() {
     let server = Running::start("");
     let found = measured(&server.url, &["pairs", "--pairs", "3", "--messages", "200"]);
     assert_eq!((&found["pairs"], &found["deliveries"]), (&3.into(), &600.into()));
-    assert_eq!(found["window"], 256);
+    assert_eq!(found["window"], 512);
 }
 
 #[test]

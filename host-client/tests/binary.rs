@@ -182,7 +182,7 @@ fn send_reads_standard_input_and_says_what_became_of_it() {
 fn exit_codes_and_messages() {
     let nowhere = "topics://anna@2147483646";
     for (args, code, says) in [
-        (&["users"][..], 2, "centrala: no URL, and no USER to make one of: give"),
+        (&["users"][..], 2, "centrala: no URL, and no USER to make one of: give --url or set"),
         (&["--url", "anna", "users"], 2, "centrala: no '://'"),
         (
             &["--url", nowhere, "users"],

@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! tcp ───────────────┐                                     ┌──► tcp
+//! rooms ─────────────┤                                     ├──► rooms
 //! sysv::receiver ──► │ server::Server ──► Exchange ──► outbox ──► sysv::client, sysv::endpoint
 //! signals, time ─────┘                       │             └──► (questions, notes, the end)
 //!                                            └──► store ──► centrala_store
@@ -17,6 +18,7 @@ pub mod accounts;
 pub mod config;
 pub mod counters;
 pub mod history;
+pub mod memory;
 pub mod notes;
 pub mod outbox;
 pub mod passwords;

@@ -30,6 +30,11 @@ pub fn restore(exchange: &mut Exchange<'_>, restored: &Restored) -> Result<(), S
                 let what = format!("limits.memberships: {most} is less than the {kept} stored");
                 return Err(StartError(what));
             }
+            (Err(Refused::Full(_)), Record::Chat { .. }) => {
+                let (most, kept) = (exchange.capacity().chats, restored.chats.len());
+                let what = format!("limits.chats: {most} is less than the {kept} stored");
+                return Err(StartError(what));
+            }
             // Of a user or group whose own row is damaged.
             (Err(error), record) => tracing::error!(?record, %error, "left out of what was stored"),
         }

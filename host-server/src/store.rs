@@ -5,18 +5,22 @@
 //! promises anything leaves when it is told that the commit is over. A store on disk gathers records
 //! in `write`, and its own thread makes them durable.
 //!
-//! [`Durable`] is on disk, [`Memory`] keeps nothing.
+//! [`Durable`] is on disk, [`Memory`] keeps nothing that outlasts the server.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use centrala_core::exchange::{Token, message_id};
-use centrala_core::host::{NoRoom, Posted, Record, Store};
-use centrala_store::{Error, MailPage, Options, Reader, Restored};
+use centrala_core::exchange::Token;
+use centrala_core::host::{Count, NoRoom, Record, Store};
+use centrala_core::request::Chat;
+use centrala_store::{
+    Conversation, Error, Image, KeptMessage, MailPage, Options, Reader, Restored,
+};
 
-use crate::rooms::FindImage;
-use crate::rooms::images::Hash;
+pub use crate::memory::Memory;
+
+use crate::rooms::Index;
+use crate::rooms::index::{InMemory, Stored};
 
 /// Called with what was read, on a thread of the store's.
 pub type Read<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
@@ -54,19 +58,6 @@ pub trait Keep: Store + std::fmt::Debug {
     /// No record brings this token any more.
     fn drop_secret(&mut self, _token: Token) {}
 
-    /// The next message that is an image has this one.
-    fn hold_image(&mut self, _hash: Hash) {}
-
-    /// No message has it, or one does: its id.
-    fn drop_image(&mut self) -> Option<u64> {
-        None
-    }
-
-    /// Finds the image of a message.
-    fn image_finder(&self) -> FindImage {
-        Arc::new(|_, answer| answer(None))
-    }
-
     /// What is kept as a user's password.
     fn password(&self, _user: u32, answer: Read<Option<String>>) {
         answer(Ok(None));
@@ -78,109 +69,43 @@ pub trait Keep: Store + std::fmt::Debug {
         answer(Ok(MailPage::default()));
     }
 
+    /// Holds the image that the next message is which the exchange says is one.
+    fn hold_image(&mut self, _image: Image) {}
+
+    /// No message comes that is the image held last. The sequence of the one that took it.
+    fn drop_image(&mut self) -> Option<u64> {
+        None
+    }
+
+    /// Which images messages are. This and what follows is of what was committed before.
+    fn image_index(&self) -> Arc<dyn Index> {
+        Arc::new(InMemory::default())
+    }
+
+    /// Where the newest messages of a history are that are older than `before`: their sequences,
+    /// oldest first, at most [`centrala_store::PLACES`].
+    fn places(&self, _of: Conversation, _before: Option<u64>, _limit: u32, answer: Read<Vec<u64>>) {
+        answer(Ok(Vec::new()));
+    }
+
+    /// The messages at some of these places, in that order, without those that are gone since.
+    fn messages(&self, _of: Conversation, _at: Vec<u64>, answer: Read<Vec<KeptMessage>>) {
+        answer(Ok(Vec::new()));
+    }
+
+    /// The message of a sequence.
+    fn message(&self, _sequence: u64, answer: Read<Option<KeptMessage>>) {
+        answer(Ok(None));
+    }
+
+    /// How many messages these conversations of a user have, and its direct ones.
+    fn counts(&self, _user: u32, _chats: Vec<Chat>, answer: Read<Vec<Count>>) {
+        answer(Ok(Vec::new()));
+    }
+
     /// Tells the operator what has changed: that it cannot write, that it can again, what is
     /// damaged.
     fn report(&mut self) {}
-}
-
-/// Keeps nothing beyond the exchange's own tables: when the server ends, all is gone.
-#[derive(Clone, Debug, Default)]
-pub struct Memory {
-    passwords: HashMap<u32, String>,
-    secrets: HashMap<Token, String>,
-    images: ImageIndex,
-}
-
-#[derive(Clone, Debug, Default)]
-struct ImageIndex {
-    held: Option<Hash>,
-    posted: Option<u64>,
-    all: Arc<Mutex<HashMap<u64, Hash>>>,
-}
-
-impl ImageIndex {
-    fn hold(&mut self, hash: Hash) {
-        (self.held, self.posted) = (Some(hash), None);
-    }
-
-    fn posted(&mut self, posted: &Posted<'_>) {
-        if let Some(hash) = self.held.take_if(|_| posted.image) {
-            let id = message_id(posted.sequence);
-            self.all.lock().unwrap_or_else(PoisonError::into_inner).insert(id, hash);
-            self.posted = Some(id);
-        }
-    }
-
-    fn drop_held(&mut self) -> Option<u64> {
-        self.held = None;
-        self.posted.take()
-    }
-
-    fn finder(&self) -> FindImage {
-        let all = Arc::clone(&self.all);
-        Arc::new(move |id, answer| {
-            let found = all.lock().unwrap_or_else(PoisonError::into_inner).get(&id).copied();
-            answer(found);
-        })
-    }
-}
-
-impl Store for Memory {
-    fn write(&mut self, record: Record<'_>) -> Result<(), NoRoom> {
-        match record {
-            Record::User { number, secret: Some(token), .. } => {
-                // A user that has a password is never made without it.
-                self.passwords.insert(number, self.secrets.remove(&token).ok_or(NoRoom)?);
-            }
-            Record::NoUser { number } => drop(self.passwords.remove(&number)),
-            Record::Posted(posted) => self.images.posted(&posted),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn history(&self) -> bool {
-        // Of the messages it remembers which image each has.
-        true
-    }
-}
-
-impl Keep for Memory {
-    fn dirty(&self) -> bool {
-        false
-    }
-
-    fn begin_commit(&mut self, done: Committed) {
-        done(Ok(()));
-    }
-
-    fn describe(&self) -> String {
-        "nothing is kept: users, groups and mail are gone when the server ends".into()
-    }
-
-    fn hold_secret(&mut self, token: Token, hash: String) {
-        self.secrets.insert(token, hash);
-    }
-
-    fn drop_secret(&mut self, token: Token) {
-        self.secrets.remove(&token);
-    }
-
-    fn hold_image(&mut self, hash: Hash) {
-        self.images.hold(hash);
-    }
-
-    fn drop_image(&mut self) -> Option<u64> {
-        self.images.drop_held()
-    }
-
-    fn image_finder(&self) -> FindImage {
-        self.images.finder()
-    }
-
-    fn password(&self, user: u32, answer: Read<Option<String>>) {
-        answer(Ok(self.passwords.get(&user).cloned()));
-    }
 }
 
 /// Keeps everything in a directory.
@@ -192,7 +117,6 @@ pub struct Durable {
     /// What the operator was told last.
     in_trouble: bool,
     damaged: u64,
-    images: ImageIndex,
 }
 
 impl Durable {
@@ -213,17 +137,7 @@ impl Durable {
             ),
         };
         let (reader, damaged) = (store.reader(), store.damaged());
-        Ok((
-            Durable {
-                store,
-                reader,
-                describe,
-                in_trouble: false,
-                damaged,
-                images: ImageIndex::default(),
-            },
-            restored,
-        ))
+        Ok((Durable { store, reader, describe, in_trouble: false, damaged }, restored))
     }
 
     /// The store itself.
@@ -234,9 +148,6 @@ impl Durable {
 
 impl Store for Durable {
     fn write(&mut self, record: Record<'_>) -> Result<(), NoRoom> {
-        if let Record::Posted(posted) = &record {
-            self.images.posted(posted);
-        }
         self.store.write(record)
     }
 
@@ -278,24 +189,40 @@ impl Keep for Durable {
         self.store.drop_secret(token);
     }
 
-    fn hold_image(&mut self, hash: Hash) {
-        self.images.hold(hash);
-    }
-
-    fn drop_image(&mut self) -> Option<u64> {
-        self.images.drop_held()
-    }
-
-    fn image_finder(&self) -> FindImage {
-        self.images.finder()
-    }
-
     fn password(&self, user: u32, answer: Read<Option<String>>) {
         self.reader.password(user, answer);
     }
 
     fn mail_page(&self, user: u32, after: (u8, u64), limit: u32, answer: Read<MailPage>) {
         self.reader.mail_page(user, Some(after), limit, answer);
+    }
+
+    fn hold_image(&mut self, image: Image) {
+        self.store.hold_image(image);
+    }
+
+    fn drop_image(&mut self) -> Option<u64> {
+        self.store.drop_image()
+    }
+
+    fn image_index(&self) -> Arc<dyn Index> {
+        Arc::new(Stored(self.reader.clone()))
+    }
+
+    fn places(&self, of: Conversation, before: Option<u64>, limit: u32, answer: Read<Vec<u64>>) {
+        self.reader.places(of, before, limit, answer);
+    }
+
+    fn messages(&self, of: Conversation, at: Vec<u64>, answer: Read<Vec<KeptMessage>>) {
+        self.reader.messages(of, at, answer);
+    }
+
+    fn message(&self, sequence: u64, answer: Read<Option<KeptMessage>>) {
+        self.reader.message(sequence, answer);
+    }
+
+    fn counts(&self, user: u32, chats: Vec<Chat>, answer: Read<Vec<Count>>) {
+        self.reader.counts(user, chats, answer);
     }
 
     fn report(&mut self) {

@@ -42,6 +42,18 @@ fn an_address_in_use_is_named_and_no_queue_is_left() {
 }
 
 #[test]
+fn rooms_says_in_one_line_that_its_address_is_in_use_or_needs_to_be_public() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, key) = (taken.local_addr().unwrap(), key());
+    let output = run(&format!("[topics]\nkey = {key}\n[rooms]\nlisten = \"{address}\"\n"), &[]);
+    refused(&output, &["centrala.toml: rooms.listen: ", &address.to_string(), "is in use"]);
+    assert!(Queue::open(key).is_err());
+    let output = run("[rooms]\nlisten = \"0.0.0.0:0\"\n", &[]);
+    refused(&output, &["centrala.toml: rooms.listen: 0.0.0.0:0", "rooms.public = true"]);
+    assert_eq!(output.stderr.iter().filter(|b| **b == b'\n').count(), 1);
+}
+
+#[test]
 fn check_prints_addresses_and_the_size_of_every_table_and_starts_nothing() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, key) = (taken.local_addr().unwrap(), key());
@@ -74,6 +86,7 @@ fn the_defaults_are_what_the_built_in_configuration_says() {
     );
     let lanes = "lanes: key 6661, mode 0600, 32 users, 16 groups, names in ";
     assert!(page.contains(&format!("\nqueues: key 99999, mode 0600\n{lanes}")), "{page}");
+    assert!(page.contains("\nrooms: http://127.0.0.1:4880/\n"), "{page}");
 }
 
 /// In a namespace of SysV queues of its own, which may hold one.

@@ -86,10 +86,11 @@ fn bare(dir: &Path, group: u64) -> f64 {
         .unwrap();
     let sql = |sql: &str| connection.prepare(sql).unwrap();
     let (mut begin_it, mut commit) = (sql("BEGIN IMMEDIATE"), sql("COMMIT"));
-    let mut log = sql("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)");
-    let mut history = sql("INSERT INTO history VALUES (?1, ?2)");
-    let mut mailbox =
-        sql("INSERT INTO mailbox VALUES (?1, ?2, ?3, ?4, ?5, ?6, NULL, NULL, NULL, NULL)");
+    let mut log = sql("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, 0)");
+    let mut history = sql("INSERT INTO history VALUES (?1, ?2, ?3)");
+    let mut mailbox = sql(
+        "INSERT INTO mailbox (user, priority, sequence, id, last, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    );
     let (begin, mut n) = (Instant::now(), 0u64);
     while begin.elapsed() < ROUND {
         begin_it.execute([]).unwrap();
@@ -99,7 +100,7 @@ fn bare(dir: &Path, group: u64) -> f64 {
             let (from, to, time) = (from as i64, to as i64, 1_700_000_000_000 + n as i64);
             let sum = i64::MAX - n as i64;
             log.execute(params![sequence, from, to, 0, 3, time, TEXT, sum]).unwrap();
-            history.execute((from.min(to) << 32 | from.max(to), sequence)).unwrap();
+            history.execute((from.min(to) << 32 | from.max(to), sequence, from)).unwrap();
             mailbox.execute((to, 3, sequence, n as i64, 0, sum)).unwrap();
         }
         commit.execute([]).unwrap();

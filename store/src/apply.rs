@@ -1,10 +1,15 @@
 //! A batch into the tables: the one place where rows are written.
 
 use crate::batch::{Batch, LogRow, MailRow, Op};
-use crate::schema::conversation;
+use crate::chats::Chats;
+use crate::key::Key;
+use crate::rows::{
+    LOG, LogSum, Own, USER, UserRow, group_sum, image_sum, mail_sum, user_row, user_sum,
+};
 use crate::sum::{self, Table};
 use crate::waiting;
-use rusqlite::{Connection, OptionalExtension, Result, Row, Statement, params};
+use rusqlite::{Connection, OptionalExtension, Result, Statement, params};
+use std::collections::HashSet;
 
 /// What a batch did beyond what was expected of it.
 #[derive(Debug, Default)]
@@ -42,74 +47,19 @@ pub(crate) struct Apply<'c> {
     drop_sender: Statement<'c>,
     settle: Statement<'c>,
     settle_any: Statement<'c>,
+    put_image: Statement<'c>,
+    put_newest: Statement<'c>,
+    put_pair: Statement<'c>,
+    chats: Chats<'c>,
     waiting: waiting::Keep<'c>,
     /// Messages that the log had another of already: their mail has its own text.
     refused: Vec<u64>,
+    /// Pairs that are known to be in the table of pairs: not all of them.
+    pairs: HashSet<Key>,
 }
 
-/// The numbers of a mail's row that its checksum is over, in their order.
-pub(crate) fn mail_sum(
-    user: u32,
-    priority: u8,
-    sequence: i64,
-    id: u32,
-    last: bool,
-    own: Option<(u32, u32, u64, &[u8])>,
-) -> i64 {
-    let (from, group, time, text) = match own {
-        Some((from, group, time, text)) => (from, group, time, Some(text)),
-        None => (0, 0, 0, None),
-    };
-    let head = [user.into(), priority.into(), sequence, id.into(), last.into()];
-    let [a, b, c, d, e] = head;
-    sum::of(Table::Mail, [a, b, c, d, e, from.into(), group.into(), time as i64], text)
-}
-
-/// The checksum of a row of the log.
-pub(crate) fn log_sum(
-    sequence: i64,
-    from: u32,
-    to: u32,
-    group: u32,
-    priority: u8,
-    time: u64,
-    text: &[u8],
-) -> i64 {
-    let numbers = [sequence, from.into(), to.into(), group.into(), priority.into(), time as i64];
-    sum::of(Table::Log, numbers, Some(text))
-}
-
-/// A row of `users`.
-#[derive(Debug)]
-pub(crate) struct UserRow {
-    pub(crate) name: Vec<u8>,
-    pub(crate) password: Option<Vec<u8>>,
-    pub(crate) since: i64,
-}
-
-/// What [`user_row`] reads; the number comes after it.
-pub(crate) const USER: &str = "SELECT name, password, since, sum, number FROM users";
-
-/// Reads a row of [`USER`]; `None` if its checksum is wrong.
-pub(crate) fn user_row(number: u32, row: &Row<'_>) -> Result<Option<UserRow>> {
-    let user = UserRow { name: row.get(0)?, password: row.get(1)?, since: row.get(2)? };
-    let sum = user_sum(number, &user);
-    Ok(sum::good(row.get(3)?, sum).then_some(user))
-}
-
-fn user_sum(number: u32, user: &UserRow) -> i64 {
-    let UserRow { name, password, since } = user;
-    // A user must not come to be one without a password, so both are under one checksum.
-    let secret = password.as_deref().unwrap_or_default();
-    let ends = [name.len() as i64, password.as_ref().map_or(-1, |secret| secret.len() as i64)];
-    let [name_len, secret_len] = ends;
-    let text = [name.as_slice(), secret].concat();
-    sum::of(Table::User, [number.into(), *since, name_len, secret_len], Some(&text))
-}
-
-pub(crate) fn group_sum(number: u32, owner: u32, since: i64, name: &[u8]) -> i64 {
-    sum::of(Table::Group, [number.into(), owner.into(), since], Some(name))
-}
+/// Pairs that are remembered at most, so that most messages need not look for theirs.
+const PAIRS: usize = 1 << 16;
 
 impl<'c> Apply<'c> {
     pub(crate) fn new(connection: &'c Connection) -> Result<Self> {
@@ -137,26 +87,38 @@ impl<'c> Apply<'c> {
             put_session: sql("INSERT OR REPLACE INTO sessions VALUES (?1, ?2, ?3, ?4)")?,
             drop_session: sql("DELETE FROM sessions WHERE dialect = ?1 AND address = ?2")?,
             put_counter: sql("INSERT OR REPLACE INTO counters VALUES (?1, ?2, ?3, ?4)")?,
-            logged: sql("SELECT sender, recipient, grp, priority, time, text, sum FROM log
-                 WHERE sequence = ?1")?,
-            put_log: sql(
-                "INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING",
-            )?,
-            put_history: sql("INSERT OR IGNORE INTO history VALUES (?1, ?2)")?,
-            put_mail: sql("INSERT INTO mailbox VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+            logged: sql(&format!("{LOG} WHERE sequence = ?1"))?,
+            put_log: sql("INSERT INTO log VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                 ON CONFLICT DO NOTHING")?,
+            put_history: sql("INSERT OR IGNORE INTO history VALUES (?1, ?2, ?3)")?,
+            put_mail: sql("INSERT INTO mailbox
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
                  ON CONFLICT DO NOTHING")?,
             sent: sql(
-                "SELECT user, priority, sequence, id, last, grp, time, text, sum FROM mailbox
-                 WHERE sender = ?1 AND text IS NOT NULL",
+                "SELECT user, priority, sequence, id, last, grp, about, image, time, text, sum
+                 FROM mailbox WHERE sender = ?1 AND text IS NOT NULL",
             )?,
             drop_sender: sql("UPDATE mailbox SET sender = 0, sum = ?4
                  WHERE user = ?1 AND priority = ?2 AND sequence = ?3")?,
             settle: sql("DELETE FROM mailbox WHERE user = ?1 AND priority = 3 AND sequence = ?2")?,
             settle_any: sql("DELETE FROM mailbox
                  WHERE user = ?1 AND priority IN (1, 2, 4, 5) AND sequence = ?2")?,
+            put_image: sql("INSERT INTO images VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT DO NOTHING")?,
+            put_newest: sql("INSERT OR REPLACE INTO newest VALUES (1, ?1, ?2)")?,
+            put_pair: sql("INSERT OR IGNORE INTO pairs VALUES (?1, ?2), (?2, ?1)")?,
+            chats: Chats::new(connection)?,
             waiting: waiting::Keep::new(connection)?,
             refused: Vec::new(),
+            pairs: HashSet::new(),
         })
+    }
+
+    /// These pairs have no messages left, nor a row.
+    pub(crate) fn forget_pairs(&mut self, emptied: impl Iterator<Item = Key>) {
+        for pair in emptied {
+            self.pairs.remove(&pair);
+        }
     }
 
     /// Makes the changes that `which` says, all of them or none.
@@ -176,6 +138,7 @@ impl<'c> Apply<'c> {
         if let Err(error) = done.and_then(|()| self.commit.execute([]).map(drop)) {
             // The engine has rolled back by itself after some errors: then there is nothing to.
             let _ = self.rollback.execute([]);
+            self.pairs.clear();
             return Err(error);
         }
         Ok(applied)
@@ -231,6 +194,7 @@ impl<'c> Apply<'c> {
                 let known = row.optional().unwrap_or(None).flatten();
                 if known.is_none() {
                     self.drop_members.execute([number])?;
+                    self.chats.forget_group(number)?;
                 }
                 let since = known.unwrap_or(since);
                 let sum = group_sum(number, owner, since, name);
@@ -238,6 +202,7 @@ impl<'c> Apply<'c> {
             }
             Op::NoGroup { number } => {
                 self.drop_members.execute([number])?;
+                self.chats.forget_group(number)?;
                 self.drop_group.execute([number])?;
             }
             Op::Member { user, group, left } => {
@@ -246,6 +211,21 @@ impl<'c> Apply<'c> {
             }
             Op::NoMember { user, group } => {
                 self.drop_member.execute((user, group))?;
+            }
+            Op::Chat { group, user } => self.chats.put(group, user)?,
+            Op::Seen { user, conversation, sequence } => {
+                self.chats.saw(user, conversation, sequence as i64)?;
+            }
+            Op::Image { sequence, hash, name, kind, size } => {
+                let (key, name, kind) = (sequence as i64, batch.text(name), batch.text(kind));
+                if !self.refused.contains(&sequence) {
+                    let sum = image_sum(key, &hash, name, kind, size);
+                    self.put_image.execute((key, hash, name, kind, size, sum))?;
+                }
+            }
+            Op::Newest { sequence } => {
+                let key = sequence as i64;
+                self.put_newest.execute((key, sum::of(Table::Newest, [key], None)))?;
             }
             Op::Password { user, hash } => {
                 if let Some(row) = self.user(user)? {
@@ -289,66 +269,57 @@ impl<'c> Apply<'c> {
     }
 
     fn log(&mut self, batch: &Batch, row: &LogRow) -> Result<()> {
-        let LogRow { sequence, from, to, group, priority, time, text } = *row;
+        let LogRow { sequence, from, to, group, about, image, priority, time, text } = *row;
         let (key, text) = (sequence as i64, batch.text(text));
-        let sum = log_sum(key, from, to, group, priority, time, text);
-        let put = (key, from, to, group, priority, time as i64, text, sum);
+        let sum = LogSum { sequence: key, from, to, group, about, image, priority, time }.of(text);
+        let time = time as i64;
+        let put = (key, from, to, group, priority, time, text, sum, about, image);
         if self.put_log.execute(put)? == 0 {
             self.refused.push(sequence);
-        } else if let Some(conversation) = conversation(from, to, group) {
-            self.put_history.execute((conversation, key))?;
+        } else if let Some(conversation) = Key::of(from, to, group, about) {
+            self.put_history.execute((conversation, key, from))?;
+            if let Some(pair) = conversation.pair()
+                && !self.pairs.contains(&conversation)
+            {
+                self.put_pair.execute(pair)?;
+                if self.pairs.len() >= PAIRS {
+                    self.pairs.clear();
+                }
+                self.pairs.insert(conversation);
+            }
         }
         Ok(())
     }
 
     /// False if it was there already.
     fn mail(&mut self, batch: &Batch, row: &MailRow) -> Result<bool> {
-        let MailRow { user, sequence, id, from, group, priority, last, time, text, shared } = *row;
-        let (key, text) = (sequence as i64, batch.text(text));
-        let shared = match shared {
+        let MailRow { user, sequence, id, from, group, about, image, priority, last, .. } = *row;
+        let (key, text) = (sequence as i64, batch.text(row.text));
+        let shared = match row.shared {
             true => !self.refused.contains(&sequence),
             false => self.is_logged(row, text)?,
         };
-        let own = (!shared).then_some((from, group, time, text));
+        let time = row.time;
+        let own = (!shared).then_some(Own { from, group, about, image, time, text });
         let sum = mail_sum(user, priority, key, id, last, own);
-        let put = match own {
-            None => self.put_mail.execute(params![
-                user,
-                priority,
-                key,
-                id,
-                last,
-                sum,
-                None::<u32>,
-                None::<u32>,
-                None::<i64>,
-                None::<&[u8]>
-            ])?,
-            Some((from, group, time, text)) => self.put_mail.execute(params![
-                user,
-                priority,
-                key,
-                id,
-                last,
-                sum,
-                from,
-                group,
-                time as i64,
-                text
-            ])?,
-        };
+        let (from, group) = (own.map(|own| own.from), own.map(|own| own.group));
+        let (about, image) = (own.map(|own| own.about), own.map(|own| own.image));
+        let (time, text) = (own.map(|own| own.time as i64), own.map(|own| own.text));
+        let put = self.put_mail.execute(params![
+            user, priority, key, id, last, sum, from, group, time, text, about, image
+        ])?;
         Ok(put != 0)
     }
 
     /// Whether the log has the message of a mail, the same in everything.
     fn is_logged(&mut self, mail: &MailRow, text: &[u8]) -> Result<bool> {
         let key = mail.sequence as i64;
+        let MailRow { from, group, about, image, priority, time, .. } = *mail;
         let same = self.logged.query_row([key], |row| {
-            let (from, to, group, priority) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-            let (time, logged) = (row.get::<_, i64>(4)? as u64, row.get_ref(5)?.as_blob()?);
-            Ok((from, group, priority, time) == (mail.from, mail.group, mail.priority, mail.time)
-                && logged == text
-                && log_sum(key, from, to, group, priority, time, logged) == row.get(6)?)
+            let (found, logged, sum) = LogSum::read(key, row)?;
+            let is =
+                LogSum { sequence: key, to: found.to, from, group, about, image, priority, time };
+            Ok(found == is && logged == text && found.of(logged) == sum)
         });
         // A row that cannot be read is none that a mail may rely on.
         Ok(same.optional().unwrap_or(None).unwrap_or(false))
@@ -361,24 +332,28 @@ impl<'c> Apply<'c> {
             statement.execute([number])?;
         }
         self.waiting.none(number)?;
+        self.chats.forget_user(number)?;
+        self.pairs.clear();
         // A damaged row stays as it is: it must not come by a good checksum.
         let owned: Vec<(u32, Vec<u8>, i64, i64)> = self
             .owned
             .query_map([number], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?
             .collect::<Result<_>>()?;
         for (group, name, since, sum) in owned {
+            self.chats.forget_about(group)?;
             if group_sum(group, number, since, &name) == sum {
                 let sum = group_sum(group, 0, since, &name);
                 self.put_group.execute((group, name, 0, since, sum))?;
             }
         }
-        type Sent = (u32, u8, i64, u32, bool, u32, i64, Vec<u8>, i64);
+        type Sent = (u32, u8, i64, u32, bool, u32, Option<u32>, Option<bool>, i64, Vec<u8>, i64);
         let sent: Vec<Sent> =
             self.sent.query_map([number], |row| row.try_into())?.collect::<Result<_>>()?;
-        for (user, priority, sequence, id, last, group, time, text, sum) in sent {
+        for (user, priority, sequence, id, last, group, about, image, time, text, sum) in sent {
             let of = |from| {
-                let own = Some((from, group, time as u64, text.as_slice()));
-                mail_sum(user, priority, sequence, id, last, own)
+                let (about, image) = (about.unwrap_or(0), image.unwrap_or(false));
+                let own = Own { from, group, about, image, time: time as u64, text: &text };
+                mail_sum(user, priority, sequence, id, last, Some(own))
             };
             if of(number) == sum {
                 self.drop_sender.execute((user, priority, sequence, of(0)))?;

@@ -1,5 +1,7 @@
 //! What was written since the last commit, copied into one place, on its way to the writer.
 
+use crate::images::Image;
+use crate::key::Key;
 use centrala_core::host::{Mail, Posted};
 use std::collections::HashMap;
 
@@ -17,6 +19,8 @@ pub(crate) struct LogRow {
     pub(crate) from: u32,
     pub(crate) to: u32,
     pub(crate) group: u32,
+    pub(crate) about: u32,
+    pub(crate) image: bool,
     pub(crate) priority: u8,
     pub(crate) time: u64,
     pub(crate) text: Text,
@@ -30,6 +34,8 @@ pub(crate) struct MailRow {
     pub(crate) id: u32,
     pub(crate) from: u32,
     pub(crate) group: u32,
+    pub(crate) about: u32,
+    pub(crate) image: bool,
     pub(crate) priority: u8,
     pub(crate) last: bool,
     pub(crate) time: u64,
@@ -82,7 +88,28 @@ pub(crate) enum Op {
         key: u32,
         value: u64,
     },
+    Chat {
+        group: u32,
+        user: u32,
+    },
+    Seen {
+        user: u32,
+        conversation: Key,
+        sequence: u64,
+    },
     Log(LogRow),
+    /// Which image a message of the log is.
+    Image {
+        sequence: u64,
+        hash: [u8; 32],
+        name: Text,
+        kind: Text,
+        size: u32,
+    },
+    /// The newest sequence that was given, though the log has not got its message.
+    Newest {
+        sequence: u64,
+    },
     Mail(MailRow),
     Settled {
         user: u32,
@@ -105,7 +132,7 @@ impl Op {
         }
     }
 
-    /// Whether it is of users, groups or memberships.
+    /// Whether it is of users, groups, memberships or private chats.
     pub(crate) fn is_of_directory(&self) -> bool {
         matches!(
             self,
@@ -115,6 +142,7 @@ impl Op {
                 | Op::NoGroup { .. }
                 | Op::Member { .. }
                 | Op::NoMember { .. }
+                | Op::Chat { .. }
         )
     }
 }
@@ -203,23 +231,32 @@ impl Batch {
     }
 
     pub(crate) fn log(&mut self, posted: &Posted<'_>) {
-        let Posted { sequence, from, to, group, priority, time, text, .. } = *posted;
+        let Posted { sequence, from, to, group, about, image, priority, time, text } = *posted;
         let text = self.copy(text);
         // They come in rising order; one that does not is only not found by its mail.
         if self.logged.last().is_none_or(|(newest, _)| *newest < sequence) {
             self.logged.push((sequence, self.ops.len() as u32));
         }
-        self.ops.push(Op::Log(LogRow { sequence, from, to, group, priority, time, text }));
+        let row = LogRow { sequence, from, to, group, about, image, priority, time, text };
+        self.ops.push(Op::Log(row));
+    }
+
+    /// Which image the message of that sequence is.
+    pub(crate) fn image(&mut self, sequence: u64, image: &Image) {
+        let (name, kind) = (self.copy(&image.name), self.copy(&image.kind));
+        let Image { hash, size, .. } = *image;
+        self.ops.push(Op::Image { sequence, hash, name, kind, size });
     }
 
     /// A mail whose message is in this batch, and is the same, shares its text.
     pub(crate) fn mail(&mut self, mail: &Mail<'_>) {
-        let Mail { user, sequence, id, from, group, priority, last, time, text, .. } = *mail;
+        let Mail { user, sequence, id, from, group, about, image, priority, last, time, text } =
+            *mail;
         let logged = self.logged.binary_search_by_key(&sequence, |(logged, _)| *logged).ok();
         let logged = logged.and_then(|place| match self.ops[self.logged[place].1 as usize] {
             Op::Log(row)
-                if (row.from, row.group, row.priority, row.time)
-                    == (from, group, priority, time)
+                if (row.from, row.group, row.about, row.image, row.priority, row.time)
+                    == (from, group, about, image, priority, time)
                     && self.text(row.text) == text =>
             {
                 Some(row.text)
@@ -234,6 +271,8 @@ impl Batch {
             id,
             from,
             group,
+            about,
+            image,
             priority,
             last,
             time,
@@ -280,6 +319,7 @@ mod tests {
         batch.mail(&mail(11, b"other"));
         batch.mail(&mail(12, b"trzy"));
         batch.mail(&Mail { from: 0, ..mail(11, b"dwa") });
+        batch.mail(&Mail { about: 3, ..mail(11, b"dwa") });
         let kept: Vec<_> = batch.ops()[2..]
             .iter()
             .map(|op| match op {
@@ -288,8 +328,11 @@ mod tests {
             })
             .collect();
         let own = |text: &'static [u8]| (false, text);
-        assert_eq!(kept, [(true, &b"raz"[..]), own(b"other"), own(b"trzy"), own(b"dwa")]);
-        assert_eq!(batch.bytes, b"razdwaothertrzydwa");
+        assert_eq!(
+            kept,
+            [(true, &b"raz"[..]), own(b"other"), own(b"trzy"), own(b"dwa"), own(b"dwa")]
+        );
+        assert_eq!(batch.bytes, b"razdwaothertrzydwadwa");
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Looks through a whole store and changes nothing: every checksum, and everything that has to
 //! agree with something else.
 
-use crate::apply::{USER, group_sum, log_sum, user_row};
+use crate::chats::seen_sum;
 use crate::error::Error;
+use crate::images::{IMAGE, image_row};
+use crate::key::Key;
 use crate::reader::{Log, MAIL, mail_of};
-use crate::schema::conversation;
+use crate::rows::{LogSum, USER, chat_sum, group_sum, user_row};
 use crate::sum::{self, Table};
 use crate::view::View;
 use rusqlite::{Connection, Result as Sql, Row};
@@ -43,6 +45,10 @@ pub struct Report {
     pub groups: u64,
     /// Rows that are good.
     pub memberships: u64,
+    /// Private chats that are good.
+    pub chats: u64,
+    /// Rows that are good, of what users have seen.
+    pub seen: u64,
     /// Rows that are good.
     pub sessions: u64,
     /// Rows that are good.
@@ -51,6 +57,8 @@ pub struct Report {
     pub messages: u64,
     /// Messages that wait for users and are good.
     pub mail: u64,
+    /// Messages of histories that are images, as far as it is known which, and are good.
+    pub images: u64,
     /// The first of what is damaged.
     pub damage: Vec<Damage>,
     /// How much is damaged.
@@ -147,22 +155,36 @@ fn tables(connection: &Connection, report: &mut Report) {
             let numbers = [kind.into(), key.into(), value];
             Ok(row.get::<_, i64>(3)? == sum::of(Table::Counter, numbers, None))
         });
+    report.chats = each(connection, report, "chats", "SELECT grp, user, sum FROM chats", |row| {
+        Ok(row.get::<_, i64>(2)? == chat_sum(row.get(0)?, row.get(1)?))
+    });
+    let seen = "SELECT user, conversation, sequence, sum FROM seen";
+    report.seen = each(connection, report, "seen", seen, |row| {
+        let (user, conversation): (u32, Key) = (row.get(0)?, row.get(1)?);
+        Ok(row.get::<_, i64>(3)? == seen_sum(user, conversation, row.get(2)?))
+    });
+    each(connection, report, "newest", "SELECT sequence, sum FROM newest", |row| {
+        let sequence: i64 = row.get(0)?;
+        Ok(row.get::<_, i64>(1)? == sum::of(Table::Newest, [sequence], None))
+    });
     // A message, and its place in a history.
     report.messages = each(
         connection,
         report,
         "log",
-        "SELECT l.sequence, sender, recipient, grp, priority, time, text, sum, h.conversation
+        "SELECT l.sender, recipient, grp, priority, time, text, sum, about, image, l.sequence,
+                h.conversation, h.sender
          FROM log l LEFT JOIN history h ON h.sequence = l.sequence AND h.conversation =
              CASE WHEN grp != 0 THEN grp
-                  ELSE (min(sender, recipient) << 32) | max(sender, recipient) END",
+                  WHEN about != 0 THEN unhex(printf('%08X%08X%08X', about,
+                      min(l.sender, recipient), max(l.sender, recipient)))
+                  ELSE (min(l.sender, recipient) << 32) | max(l.sender, recipient) END",
         |row| {
-            let sequence: i64 = row.get(0)?;
-            let (from, to, group) = (row.get(1)?, row.get(2)?, row.get(3)?);
-            let (priority, time) = (row.get(4)?, row.get::<_, i64>(5)? as u64);
-            let text = row.get_ref(6)?.as_blob()?;
-            let good = log_sum(sequence, from, to, group, priority, time, text) == row.get(7)?;
-            Ok(good && conversation(from, to, group) == row.get(8)?)
+            let (log, text, sum) = LogSum::read(row.get(9)?, row)?;
+            let LogSum { from, to, group, about, .. } = log;
+            let key = Key::of(from, to, group, about);
+            let indexed = (row.get::<_, Option<Key>>(10)?, row.get::<_, Option<u32>>(11)?);
+            Ok(log.of(text) == sum && indexed == (key, key.map(|_| from)))
         },
     );
     each(
@@ -173,6 +195,26 @@ fn tables(connection: &Connection, report: &mut Report) {
          FROM history h LEFT JOIN log l ON l.sequence = h.sequence",
         |row| Ok(row.get::<_, Option<i64>>(2)?.is_some()),
     );
+    // A pair has two rows and messages; who has messages has them, unless one was another user then.
+    for sql in [
+        "SELECT p.user, p.other FROM pairs p
+         LEFT JOIN pairs q ON q.user = p.other AND q.other = p.user
+         WHERE q.user IS NULL OR NOT EXISTS (SELECT 1 FROM history h WHERE h.conversation =
+             (min(p.user, p.other) << 32) | max(p.user, p.other))",
+        "SELECT h.conversation, max(h.sequence) FROM history h
+         JOIN users a ON a.number = h.conversation >> 32
+         JOIN users b ON b.number = h.conversation & 4294967295
+         LEFT JOIN pairs p ON p.user = a.number AND p.other = b.number
+         WHERE typeof(h.conversation) = 'integer' AND p.user IS NULL
+         AND h.sequence > max(a.since, b.since) GROUP BY h.conversation",
+    ] {
+        each(connection, report, "pairs", sql, |_| Ok(false));
+    }
+    let images =
+        format!("SELECT i.*, l.image FROM ({IMAGE}) i LEFT JOIN log l ON l.sequence = i.sequence");
+    report.images = each(connection, report, "images", &images, |row| {
+        Ok(image_row(row)?.is_some() && row.get::<_, Option<bool>>(6)? == Some(true))
+    });
     // A message that waits, with the one of the log whose text it shares.
     match Log::new(connection) {
         Ok(mut log) => {
@@ -202,6 +244,17 @@ fn tables(connection: &Connection, report: &mut Report) {
             "members",
             "SELECT m.user, m.grp FROM members m LEFT JOIN users u ON u.number = m.user
              LEFT JOIN groups g ON g.number = m.grp WHERE u.number IS NULL OR g.number IS NULL",
+        ),
+        (
+            "chats",
+            "SELECT c.grp, c.user FROM chats c LEFT JOIN users u ON u.number = c.user
+             LEFT JOIN groups g ON g.number = c.grp
+             WHERE u.number IS NULL OR g.number IS NULL OR g.owner IN (0, c.user)",
+        ),
+        (
+            "seen",
+            "SELECT s.user, s.conversation FROM seen s LEFT JOIN users u ON u.number = s.user
+             WHERE u.number IS NULL",
         ),
         (
             "mailbox",

@@ -40,12 +40,17 @@ mod apply;
 mod backup;
 mod batch;
 mod canary;
+mod chats;
 mod check;
+mod counts;
 mod error;
+mod images;
+mod key;
 mod place;
 mod prune;
 mod reader;
 mod restore;
+mod rows;
 mod schema;
 mod store;
 mod sum;
@@ -56,11 +61,13 @@ mod writer;
 pub use backup::back_up;
 pub use check::{Damage, Report, check};
 pub use error::Error;
+pub use images::Image;
 pub use place::FILE;
 pub use reader::{
-    Conversation, HistoryPage, KeptMail, KeptMessage, MailPage, PAGE, PAGE_BYTES, Reader, wait,
+    Conversation, HistoryPage, KeptMail, KeptMessage, MailPage, PAGE, PAGE_BYTES, PLACES, Reader,
+    wait,
 };
-pub use restore::{Counter, Group, Membership, Restored, Session, User, Waiting};
+pub use restore::{Counter, Group, Membership, PrivateChat, Restored, Session, User, Waiting};
 pub use store::Store;
 pub use view::View;
 

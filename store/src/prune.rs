@@ -1,7 +1,7 @@
 //! Histories are bounded: the oldest messages of the log go, a few at a time, unless somebody is
 //! still owed them.
 
-use crate::schema::conversation;
+use crate::key::Key;
 use crate::{Retention, unix_millis};
 use rusqlite::{Connection, OptionalExtension, Result, Statement};
 use std::collections::HashSet;
@@ -28,6 +28,11 @@ pub(crate) struct Prune<'c> {
     owed_to: Statement<'c>,
     drop_log: Statement<'c>,
     drop_history: Statement<'c>,
+    drop_image: Statement<'c>,
+    any: Statement<'c>,
+    drop_pair: Statement<'c>,
+    /// Pairs that the last step left without a message.
+    pub(crate) emptied: Vec<Key>,
 }
 
 /// A message that is old enough to go.
@@ -36,6 +41,8 @@ struct Old {
     from: u32,
     to: u32,
     group: u32,
+    about: u32,
+    image: bool,
     priority: u8,
 }
 
@@ -48,8 +55,10 @@ impl<'c> Prune<'c> {
             given: None,
             again: Instant::now(),
             // Never the newest: the next sequence is known by it.
-            range: sql("SELECT sequence, sender, recipient, grp, priority, time FROM log
-                 WHERE sequence > ?1 AND sequence < ?2 ORDER BY sequence LIMIT ?3")?,
+            range: sql(
+                "SELECT sequence, sender, recipient, grp, priority, time, about, image FROM log
+                 WHERE sequence > ?1 AND sequence < ?2 ORDER BY sequence LIMIT ?3",
+            )?,
             newest: sql("SELECT max(sequence) FROM log")?,
             next_user: sql("SELECT min(user) FROM mailbox WHERE user > ?1")?,
             owed: sql("SELECT sequence FROM mailbox
@@ -58,6 +67,10 @@ impl<'c> Prune<'c> {
                  WHERE user = ?1 AND priority = ?2 AND sequence = ?3")?,
             drop_log: sql("DELETE FROM log WHERE sequence = ?1")?,
             drop_history: sql("DELETE FROM history WHERE conversation = ?1 AND sequence = ?2")?,
+            drop_image: sql("DELETE FROM images WHERE sequence = ?1")?,
+            any: sql("SELECT 1 FROM history WHERE conversation = ?1 LIMIT 1")?,
+            drop_pair: sql("DELETE FROM pairs WHERE (user, other) IN ((?1, ?2), (?2, ?1))")?,
+            emptied: Vec::new(),
         })
     }
 
@@ -91,13 +104,16 @@ impl<'c> Prune<'c> {
                 break;
             }
             end = old.len() + 1 < STEP as usize;
-            let (from, to) = (row.get(1)?, row.get(2)?);
-            old.push(Old { sequence, from, to, group: row.get(3)?, priority: row.get(4)? });
+            let (from, to, group) = (row.get(1)?, row.get(2)?, row.get(3)?);
+            let (about, image) = (row.get(6)?, row.get(7)?);
+            old.push(Old { sequence, from, to, group, about, image, priority: row.get(4)? });
         }
         drop(rows);
         let owed = self.owed_in_groups(&old)?;
+        self.emptied.clear();
+        let mut pairs = HashSet::new();
         for message in &old {
-            let Old { sequence, from, to, group, priority } = *message;
+            let Old { sequence, from, to, group, about, image, priority } = *message;
             let owed = match group {
                 0 => {
                     let key = (to, priority, sequence);
@@ -109,8 +125,20 @@ impl<'c> Prune<'c> {
                 continue;
             }
             self.drop_log.execute([sequence])?;
-            if let Some(conversation) = conversation(from, to, group) {
+            if image {
+                self.drop_image.execute([sequence])?;
+            }
+            if let Some(conversation) = Key::of(from, to, group, about) {
                 self.drop_history.execute((conversation, sequence))?;
+                if conversation.pair().is_some() {
+                    pairs.insert(conversation);
+                }
+            }
+        }
+        for pair in pairs {
+            if self.any.query_row([pair], |_| Ok(())).optional()?.is_none() {
+                self.drop_pair.execute(pair.pair().unwrap_or_default())?;
+                self.emptied.push(pair);
             }
         }
         // In a damaged log the order may be lost: it must not lead back.

@@ -1,30 +1,55 @@
 //! What is read while the server runs: on a connection and a thread of its own, so that nobody who
 //! writes waits for it.
 
-use crate::apply::{USER, group_sum, log_sum, mail_sum, user_row};
+use crate::counts::{Counting, Counts};
 use crate::error::Error;
-use crate::schema::conversation;
+use crate::images::{Image, Images};
+use crate::key::Key;
+use crate::rows::{LOG, LogSum, Own, USER, group_sum, mail_sum, user_row};
 use crate::sum;
 use crate::{Shared, backup};
-use centrala_core::host::{Mail, Posted};
+use centrala_core::host::{Count, Mail, Posted};
+use centrala_core::request::Chat;
 use rusqlite::{Connection, OptionalExtension, Result as Sql, Statement};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
 /// Messages of one page, at most.
 pub const PAGE: u32 = 256;
 /// Bytes of text after which a page ends, however many messages were asked for.
 pub const PAGE_BYTES: usize = 256 * 1024;
 
+/// Messages of a history whose places are given at once, at most ([`Reader::places`]).
+pub const PLACES: u32 = 1000;
+
 /// Whose messages a history is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conversation {
     /// A group, by number.
     Group(u32),
-    /// Two users, by number, in either order; twice the same for what one wrote to itself.
+    /// The direct messages of two users, by number, in either order; twice the same for what one
+    /// wrote to itself. What they say in a private chat about a group is not among them.
     Pair(u32, u32),
+    /// The private chat about a group between its owner and a user.
+    Private {
+        /// Group number.
+        group: u32,
+        /// User number.
+        user: u32,
+    },
+}
+
+impl Conversation {
+    /// A conversation as one of its users names it.
+    pub fn of(user: u32, chat: Chat) -> Conversation {
+        match chat {
+            Chat::Group(group) => Conversation::Group(group),
+            Chat::Private { group, user } => Conversation::Private { group, user },
+            Chat::Direct(other) => Conversation::Pair(user, other),
+        }
+    }
 }
 
 /// A message that is kept for a user.
@@ -35,6 +60,8 @@ pub struct KeptMail {
     id: u32,
     from: u32,
     group: u32,
+    about: u32,
+    image: bool,
     priority: u8,
     last: bool,
     time: u64,
@@ -44,8 +71,9 @@ pub struct KeptMail {
 impl KeptMail {
     /// As core's record of it.
     pub fn record(&self) -> Mail<'_> {
-        let KeptMail { user, sequence, id, from, group, priority, last, time, ref text } = *self;
-        Mail { user, sequence, id, from, group, about: 0, image: false, priority, last, time, text }
+        let KeptMail { user, sequence, id, from, group, about, image, .. } = *self;
+        let KeptMail { priority, last, time, ref text, .. } = *self;
+        Mail { user, sequence, id, from, group, about, image, priority, last, time, text }
     }
 }
 
@@ -67,6 +95,8 @@ pub struct KeptMessage {
     from: u32,
     to: u32,
     group: u32,
+    about: u32,
+    image: bool,
     priority: u8,
     time: u64,
     text: Box<[u8]>,
@@ -75,8 +105,21 @@ pub struct KeptMessage {
 impl KeptMessage {
     /// As core's record of it. The sender is 0 if it is gone.
     pub fn record(&self) -> Posted<'_> {
-        let KeptMessage { sequence, from, to, group, priority, time, ref text } = *self;
-        Posted { sequence, from, to, group, about: 0, image: false, priority, time, text }
+        let KeptMessage { sequence, from, to, group, about, image, priority, time, ref text } =
+            *self;
+        Posted { sequence, from, to, group, about, image, priority, time, text }
+    }
+
+    fn key(&self) -> Option<Key> {
+        Key::of(self.from, self.to, self.group, self.about)
+    }
+}
+
+impl From<&Posted<'_>> for KeptMessage {
+    fn from(posted: &Posted<'_>) -> KeptMessage {
+        let Posted { sequence, from, to, group, about, image, priority, time, text } = *posted;
+        let text = text.into();
+        KeptMessage { sequence, from, to, group, about, image, priority, time, text }
     }
 }
 
@@ -97,6 +140,12 @@ type Answer<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
 pub(crate) enum Question {
     Mail { user: u32, after: Option<(u8, u64)>, limit: u32, answer: Answer<MailPage> },
     History { of: Conversation, before: Option<u64>, limit: u32, answer: Answer<HistoryPage> },
+    Places { of: Conversation, before: Option<u64>, limit: u32, answer: Answer<Vec<u64>> },
+    Messages { of: Conversation, at: Vec<u64>, answer: Answer<Vec<KeptMessage>> },
+    Message { sequence: u64, answer: Answer<Option<KeptMessage>> },
+    Counts { user: u32, chats: Vec<Chat>, answer: Answer<Vec<Count>> },
+    Image { sequence: u64, answer: Answer<Option<Image>> },
+    Hashes { after: Option<[u8; 32]>, answer: Answer<Vec<[u8; 32]>> },
     Password { user: u32, answer: Answer<Option<String>> },
     Close,
 }
@@ -135,6 +184,71 @@ impl Reader {
         self.ask(Question::History { of, before, limit, answer: Box::new(answer) });
     }
 
+    /// Where the newest messages of a history are, or the newest that are older than `before` (a
+    /// sequence): their sequences, oldest first. At most [`PLACES`]. Those that cannot be read are
+    /// left out, and counted.
+    pub fn places(
+        &self,
+        of: Conversation,
+        before: Option<u64>,
+        limit: u32,
+        answer: impl FnOnce(Result<Vec<u64>, Error>) + Send + 'static,
+    ) {
+        self.ask(Question::Places { of, before, limit, answer: Box::new(answer) });
+    }
+
+    /// The messages of a history at some of its places, in that order; without those that have been
+    /// pruned since.
+    pub fn messages(
+        &self,
+        of: Conversation,
+        at: Vec<u64>,
+        answer: impl FnOnce(Result<Vec<KeptMessage>, Error>) + Send + 'static,
+    ) {
+        self.ask(Question::Messages { of, at, answer: Box::new(answer) });
+    }
+
+    /// The message of a sequence. None of a group that is gone; a user that is gone is 0.
+    pub fn message(
+        &self,
+        sequence: u64,
+        answer: impl FnOnce(Result<Option<KeptMessage>, Error>) + Send + 'static,
+    ) {
+        self.ask(Question::Message { sequence, answer: Box::new(answer) });
+    }
+
+    /// How many messages there are in each of these conversations, and behind them in the direct
+    /// messages with each user with whom there are any; and how many of them are new to this user:
+    /// those of others behind what it has seen ([`Record::Seen`](centrala_core::host::Record::Seen)).
+    /// Others' questions are answered in between if there is much to count.
+    pub fn counts(
+        &self,
+        user: u32,
+        chats: Vec<Chat>,
+        answer: impl FnOnce(Result<Vec<Count>, Error>) + Send + 'static,
+    ) {
+        self.ask(Question::Counts { user, chats, answer: Box::new(answer) });
+    }
+
+    /// Which image the message of a sequence is ([`crate::Store::hold_image`]).
+    pub fn image(
+        &self,
+        sequence: u64,
+        answer: impl FnOnce(Result<Option<Image>, Error>) + Send + 'static,
+    ) {
+        self.ask(Question::Image { sequence, answer: Box::new(answer) });
+    }
+
+    /// The hashes of all images that messages are, in order and each once: at most [`PAGE`] behind
+    /// `after`. What has none of them is nobody's any more, unless its message is not committed yet.
+    pub fn image_hashes(
+        &self,
+        after: Option<[u8; 32]>,
+        answer: impl FnOnce(Result<Vec<[u8; 32]>, Error>) + Send + 'static,
+    ) {
+        self.ask(Question::Hashes { after, answer: Box::new(answer) });
+    }
+
     /// The text that was set as a user's password ([`crate::Store::set_password`]).
     pub fn password(
         &self,
@@ -155,6 +269,12 @@ impl Reader {
             match refused.0 {
                 Question::Mail { answer, .. } => answer(Err(Error::Closed)),
                 Question::History { answer, .. } => answer(Err(Error::Closed)),
+                Question::Places { answer, .. } => answer(Err(Error::Closed)),
+                Question::Messages { answer, .. } => answer(Err(Error::Closed)),
+                Question::Message { answer, .. } => answer(Err(Error::Closed)),
+                Question::Counts { answer, .. } => answer(Err(Error::Closed)),
+                Question::Image { answer, .. } => answer(Err(Error::Closed)),
+                Question::Hashes { answer, .. } => answer(Err(Error::Closed)),
                 Question::Password { answer, .. } => answer(Err(Error::Closed)),
                 Question::Close => {}
             }
@@ -178,7 +298,27 @@ pub fn wait<T: Send + 'static>(
 pub(crate) fn run(connection: &Connection, shared: &Shared, questions: &Receiver<Question>) {
     let mut pages = Pages::new(connection).map_err(|error| Error::engine(&shared.file, &error));
     let count = |damaged: u32| shared.count_damaged(damaged);
-    while let Ok(question) = questions.recv() {
+    // What takes longer goes on a little whenever nobody else has been waiting as long.
+    let mut counting: VecDeque<(Counting, Answer<Vec<Count>>)> = VecDeque::new();
+    loop {
+        if let Some((mut counts, answer)) = counting.pop_front() {
+            let engine = |error: rusqlite::Error| Error::engine(&shared.file, &error);
+            let ready = pages.as_mut().map_err(|error| error.clone());
+            match ready.and_then(|pages| counts.step(pages).map_err(engine)) {
+                Ok(None) => counting.push_back((counts, answer)),
+                Ok(Some(counted)) => answer(Ok(counted)),
+                Err(error) => answer(Err(error)),
+            }
+        }
+        let question = match counting.is_empty() {
+            true => questions.recv().map_err(|_| TryRecvError::Disconnected),
+            false => questions.try_recv(),
+        };
+        let question = match question {
+            Ok(question) => question,
+            Err(TryRecvError::Empty) => continue,
+            Err(TryRecvError::Disconnected) => return,
+        };
         let ready = pages.as_mut().map_err(|error| error.clone());
         let engine = |error: rusqlite::Error| Error::engine(&shared.file, &error);
         match question {
@@ -191,6 +331,32 @@ pub(crate) fn run(connection: &Connection, shared: &Shared, questions: &Receiver
                 let page = ready.and_then(|p| p.history(of, before, limit).map_err(engine));
                 count(page.as_ref().map_or(0, |page| page.damaged));
                 answer(page);
+            }
+            Question::Places { of, before, limit, answer } => {
+                let places = ready.and_then(|p| p.places(of, before, limit).map_err(engine));
+                answer(places.map(|(places, damaged)| {
+                    count(damaged);
+                    places
+                }));
+            }
+            Question::Messages { of, at, answer } => {
+                answer(ready.and_then(|p| p.messages(of, &at).map_err(engine)));
+            }
+            Question::Message { sequence, answer } => {
+                answer(ready.and_then(|p| p.message(sequence).map_err(engine)));
+            }
+            Question::Counts { user, chats, answer } => {
+                counting.push_back((Counting::new(user, chats), answer));
+            }
+            Question::Image { sequence, answer } => {
+                let image = ready.and_then(|p| p.images.image(sequence).map_err(engine));
+                answer(image.map(|image| {
+                    count(u32::from(image.is_err()));
+                    image.unwrap_or(None)
+                }));
+            }
+            Question::Hashes { after, answer } => {
+                answer(ready.and_then(|p| p.images.hashes(after).map_err(engine)));
             }
             Question::Password { user, answer } => {
                 let found = ready.and_then(|p| p.password(user).map_err(engine));
@@ -217,6 +383,8 @@ pub(crate) struct Pages<'c> {
     log: Log<'c>,
     user: Statement<'c>,
     group: Statement<'c>,
+    pub(crate) images: Images<'c>,
+    pub(crate) counts: Counts<'c>,
     begin: Statement<'c>,
     end: Statement<'c>,
 }
@@ -235,13 +403,15 @@ impl<'c> Pages<'c> {
             log: Log::new(connection)?,
             user: sql(&format!("{USER} WHERE number = ?1"))?,
             group: sql("SELECT name, owner, since, sum FROM groups WHERE number = ?1")?,
+            images: Images::new(connection)?,
+            counts: Counts::new(connection)?,
             begin: sql("BEGIN")?,
             end: sql("COMMIT")?,
         })
     }
 
     /// One page is of one moment.
-    fn at_once<T>(&mut self, read: impl FnOnce(&mut Self) -> Sql<T>) -> Sql<T> {
+    pub(crate) fn at_once<T>(&mut self, read: impl FnOnce(&mut Self) -> Sql<T>) -> Sql<T> {
         self.begin.execute([])?;
         let page = read(self);
         let ended = self.end.execute([]);
@@ -254,7 +424,7 @@ impl<'c> Pages<'c> {
         self.at_once(|pages| {
             let mut page = MailPage::default();
             let mut last = after.unwrap_or((0, 0));
-            let (mut bytes, mut sinces) = (0, HashMap::new());
+            let (mut bytes, mut sinces) = (0, Sinces::default());
             let mut rows = pages.mail.query((user, last.0, last.1 as i64))?;
             while let Some(row) = rows.next()? {
                 if page.mail.len() == limit || bytes >= PAGE_BYTES {
@@ -272,6 +442,12 @@ impl<'c> Pages<'c> {
                 if logged {
                     mail.from = unless_gone(&mut pages.user, &mut sinces, mail.from, last.1)?;
                 }
+                if mail.about != 0 {
+                    // Of a group that is gone it is a direct message like any other.
+                    let since = group_of(&mut pages.group, mail.about)?.map(|(_, since)| since);
+                    mail.about =
+                        since.filter(|since| last.1 as i64 > *since).map_or(0, |_| mail.about);
+                }
                 bytes += mail.text.len();
                 page.mail.push(mail);
             }
@@ -288,19 +464,9 @@ impl<'c> Pages<'c> {
         let limit = limit.clamp(1, PAGE) as usize;
         self.at_once(|pages| {
             let mut page = HistoryPage::default();
-            let mut sinces = HashMap::new();
-            let (key, since) = match of {
-                Conversation::Group(group) => {
-                    (conversation(0, 0, group), pages.group_since(group)?)
-                }
-                Conversation::Pair(a, b) => {
-                    let a_since = since_of(&mut pages.user, &mut sinces, a)?;
-                    let b_since = since_of(&mut pages.user, &mut sinces, b)?;
-                    (conversation(a, b, 0), a_since.zip(b_since).map(|(a, b)| a.max(b)))
-                }
-            };
+            let mut sinces = Sinces::default();
             // Nobody has a history with a user who is gone.
-            let (Some(key), Some(since)) = (key, since) else { return Ok(page) };
+            let Some((key, since)) = pages.find(of, &mut sinces)? else { return Ok(page) };
             let mut last = before.map_or(i64::MAX, |before| before as i64);
             let mut bytes = 0;
             let mut rows = pages.history.query((key, last, since))?;
@@ -313,8 +479,7 @@ impl<'c> Pages<'c> {
                 let message = pages.log.message(sequence)?;
                 // The index may be what is damaged.
                 let message = message.filter(|message| {
-                    conversation(message.from, message.to, message.group) == Some(key)
-                        && (since + 1..last).contains(&sequence)
+                    message.key() == Some(key) && (since + 1..last).contains(&sequence)
                 });
                 let Some(mut message) = message else {
                     page.damaged += 1;
@@ -331,12 +496,100 @@ impl<'c> Pages<'c> {
         })
     }
 
-    fn group_since(&mut self, group: u32) -> Sql<Option<i64>> {
-        unless_damaged(self.group.query_row([group], |row| {
-            let (name, owner, since): (Vec<u8>, u32, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let sum = group_sum(group, owner, since, &name);
-            Ok(sum::good(row.get(3)?, sum).then_some(since))
-        }))
+    /// And how many were left out.
+    fn places(
+        &mut self,
+        of: Conversation,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Sql<(Vec<u64>, u32)> {
+        let limit = limit.clamp(1, PLACES) as usize;
+        self.at_once(|pages| {
+            let (mut places, mut damaged) = (Vec::new(), 0);
+            let Some((key, since)) = pages.find(of, &mut Sinces::default())? else {
+                return Ok((places, 0));
+            };
+            let mut last = before.map_or(i64::MAX, |before| before as i64);
+            let mut rows = pages.history.query((key, last, since))?;
+            while let Some(row) = rows.next()? {
+                if places.len() == limit {
+                    break;
+                }
+                let sequence = row.get(0)?;
+                let message = pages.log.message(sequence)?;
+                let good = message.is_some_and(|message| message.key() == Some(key));
+                if good && (since + 1..last).contains(&sequence) {
+                    last = sequence;
+                    places.push(sequence as u64);
+                } else {
+                    damaged += 1;
+                }
+            }
+            places.reverse();
+            Ok((places, damaged))
+        })
+    }
+
+    fn messages(&mut self, of: Conversation, at: &[u64]) -> Sql<Vec<KeptMessage>> {
+        self.at_once(|pages| {
+            let (mut sinces, mut messages) = (Sinces::default(), Vec::new());
+            let Some((key, since)) = pages.find(of, &mut sinces)? else { return Ok(messages) };
+            for &sequence in at {
+                let message = pages.log.message(sequence as i64)?;
+                let message = message.filter(|message| message.key() == Some(key));
+                let Some(mut message) = message.filter(|_| sequence as i64 > since) else {
+                    continue;
+                };
+                message.from = unless_gone(&mut pages.user, &mut sinces, message.from, sequence)?;
+                messages.push(message);
+            }
+            Ok(messages)
+        })
+    }
+
+    fn message(&mut self, sequence: u64) -> Sql<Option<KeptMessage>> {
+        self.at_once(|pages| {
+            let Some(mut message) = pages.log.message(sequence as i64)? else { return Ok(None) };
+            for group in [message.group, message.about].into_iter().filter(|group| *group != 0) {
+                let since = group_of(&mut pages.group, group)?.map(|(_, since)| since);
+                if since.is_none_or(|since| sequence as i64 <= since) {
+                    return Ok(None);
+                }
+            }
+            let mut sinces = Sinces::default();
+            for user in [&mut message.from, &mut message.to] {
+                *user = unless_gone(&mut pages.user, &mut sinces, *user, sequence)?;
+            }
+            Ok(Some(message))
+        })
+    }
+
+    /// The key of a conversation, and the message behind which it begins; `None` if there is none.
+    pub(crate) fn find(
+        &mut self,
+        of: Conversation,
+        sinces: &mut Sinces,
+    ) -> Sql<Option<(Key, i64)>> {
+        let (a, b, about, since) = match of {
+            Conversation::Group(group) => {
+                let since = group_of(&mut self.group, group)?.map(|(_, since)| since);
+                return Ok(Key::of(0, 0, group, 0).zip(since));
+            }
+            Conversation::Pair(a, b) => (a, b, 0, i64::MIN),
+            Conversation::Private { group, user } => match group_of(&mut self.group, group)? {
+                Some((owner, since)) => (owner, user, group, since),
+                None => return Ok(None),
+            },
+        };
+        let since_a = since_of(&mut self.user, sinces, a)?;
+        let since_b = since_of(&mut self.user, sinces, b)?;
+        let since = since_a.zip(since_b).map(|(a, b)| since.max(a).max(b));
+        Ok(Key::of(a, b, 0, about).zip(since))
+    }
+
+    /// Since which message there is a user of that number.
+    pub(crate) fn user_since(&mut self, user: u32, sinces: &mut Sinces) -> Sql<Option<i64>> {
+        since_of(&mut self.user, sinces, user)
     }
 
     /// `Err` if it is damaged.
@@ -348,12 +601,21 @@ impl<'c> Pages<'c> {
     }
 }
 
+/// Since which message there are the users that were asked for.
+pub(crate) type Sinces = HashMap<u32, Option<i64>>;
+
+/// The owner of a group, and since which message there is one of that number; `None` if there is
+/// none.
+fn group_of(statement: &mut Statement<'_>, group: u32) -> Sql<Option<(u32, i64)>> {
+    unless_damaged(statement.query_row([group], |row| {
+        let (name, owner, since): (Vec<u8>, u32, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let sum = group_sum(group, owner, since, &name);
+        Ok(sum::good(row.get(3)?, sum).then_some((owner, since)))
+    }))
+}
+
 /// Since which message there is a user of that number; `None` if there is none.
-fn since_of(
-    user: &mut Statement<'_>,
-    known: &mut HashMap<u32, Option<i64>>,
-    number: u32,
-) -> Sql<Option<i64>> {
+fn since_of(user: &mut Statement<'_>, known: &mut Sinces, number: u32) -> Sql<Option<i64>> {
     if let Some(since) = known.get(&number) {
         return Ok(*since);
     }
@@ -365,12 +627,7 @@ fn since_of(
 
 /// The sender of a message, or 0 if it is gone: who has that number now, but is younger than the
 /// message, is another one.
-fn unless_gone(
-    user: &mut Statement<'_>,
-    known: &mut HashMap<u32, Option<i64>>,
-    from: u32,
-    sequence: u64,
-) -> Sql<u32> {
+fn unless_gone(user: &mut Statement<'_>, known: &mut Sinces, from: u32, sequence: u64) -> Sql<u32> {
     let since = since_of(user, known, from)?;
     Ok(since.filter(|since| sequence as i64 > *since).map_or(0, |_| from))
 }
@@ -380,20 +637,26 @@ pub(crate) struct Log<'c>(Statement<'c>);
 
 impl<'c> Log<'c> {
     pub(crate) fn new(connection: &'c Connection) -> Sql<Self> {
-        let sql = "SELECT sender, recipient, grp, priority, time, text, sum FROM log
-             WHERE sequence = ?1";
-        connection.prepare(sql).map(Log)
+        connection.prepare(&format!("{LOG} WHERE sequence = ?1")).map(Log)
     }
 
     /// A message; `None` if it is damaged, or not there.
     pub(crate) fn message(&mut self, key: i64) -> Sql<Option<KeptMessage>> {
         let message = self.0.query_row([key], |row| {
-            let (from, to, group, priority) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-            let (time, text) = (row.get::<_, i64>(4)? as u64, row.get::<_, Vec<u8>>(5)?);
-            let sum = log_sum(key, from, to, group, priority, time, &text);
-            let (sequence, text) = (key as u64, text.into_boxed_slice());
-            let message = KeptMessage { sequence, from, to, group, priority, time, text };
-            Ok(sum::good(row.get(6)?, sum).then_some(message))
+            let (log, text, sum) = LogSum::read(key, row)?;
+            let LogSum { from, to, group, about, image, priority, time, .. } = log;
+            let posted = Posted {
+                sequence: key as u64,
+                from,
+                to,
+                group,
+                about,
+                image,
+                priority,
+                time,
+                text,
+            };
+            Ok(sum::good(sum, log.of(text)).then(|| KeptMessage::from(&posted)))
         });
         unless_damaged(message)
     }
@@ -420,7 +683,8 @@ pub(crate) fn unless_damaged<T>(row: Sql<Option<T>>) -> Sql<Option<T>> {
 }
 
 pub(crate) const MAIL: &str =
-    "SELECT priority, sequence, id, last, sum, sender, grp, time, text, user FROM mailbox";
+    "SELECT priority, sequence, id, last, sum, sender, grp, time, text, user, about, image
+     FROM mailbox";
 
 /// A row of [`MAIL`], and whether its text is the log's; `None` if it is damaged.
 pub(crate) fn mail_of(
@@ -444,13 +708,19 @@ fn read_mail(
             return Ok(None);
         }
         let Some(message) = log.message(key)? else { return Ok(None) };
-        let KeptMessage { from, group, time, text, .. } = message;
-        let mail = KeptMail { user, sequence, id, from, group, priority, last, time, text };
+        let KeptMessage { from, group, about, image, time, text, .. } = message;
+        let mail =
+            KeptMail { user, sequence, id, from, group, about, image, priority, last, time, text };
         return Ok(Some((mail, true)));
     };
     let (from, group, time) = (row.get(5)?, row.get(6)?, row.get::<_, i64>(7)? as u64);
-    let sum = mail_sum(user, priority, key, id, last, Some((from, group, time, &text)));
+    // Of an older version they are missing.
+    let about = row.get::<_, Option<u32>>(10)?.unwrap_or(0);
+    let image = row.get::<_, Option<bool>>(11)?.unwrap_or(false);
+    let own = Own { from, group, about, image, time, text: &text };
+    let sum = mail_sum(user, priority, key, id, last, Some(own));
     let text = text.into_boxed_slice();
-    let mail = KeptMail { user, sequence, id, from, group, priority, last, time, text };
+    let mail =
+        KeptMail { user, sequence, id, from, group, about, image, priority, last, time, text };
     Ok(sum::good(stored, sum).then_some((mail, false)))
 }

@@ -1,7 +1,7 @@
 //! What a server reads at its start.
 
-use crate::apply::{USER, UserRow, group_sum, user_row};
 use crate::error::Error;
+use crate::rows::{USER, UserRow, chat_sum, group_sum, user_row};
 use crate::sum::{self, Table};
 use crate::waiting;
 use centrala_core::host::{Posted, Record};
@@ -40,6 +40,15 @@ pub struct Membership {
     pub group: u32,
     /// Messages still to come; -1 for ever.
     pub left: i32,
+}
+
+/// A private chat as it is stored: between the owner of a group and a user, about the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrivateChat {
+    /// Group number.
+    pub group: u32,
+    /// User number.
+    pub user: u32,
 }
 
 /// A session that outlasts its server, as its queue does.
@@ -83,13 +92,15 @@ pub struct Restored {
     pub groups: Vec<Group>,
     /// By user, then group.
     pub memberships: Vec<Membership>,
+    /// By group, then user.
+    pub chats: Vec<PrivateChat>,
     /// By dialect, then address.
     pub sessions: Vec<Session>,
     /// By kind, then key.
     pub counters: Vec<Counter>,
     /// Users for whom mail waits, by number.
     pub mail: Vec<Waiting>,
-    /// The sequence of the newest message; 0 if there is none.
+    /// The sequence of the newest message, whether or not it was kept; 0 if there is none.
     pub newest: u64,
     /// No mail that waits has a lower sequence; `None` if none waits.
     pub lowest_mail: Option<u64>,
@@ -117,9 +128,11 @@ impl Restored {
         let members = self.memberships.iter();
         let members =
             members.map(|&Membership { user, group, left }| Record::Member { user, group, left });
+        let chats = self.chats.iter();
+        let chats = chats.map(|&PrivateChat { group, user }| Record::Chat { group, user });
         let newest = (self.newest != 0)
             .then_some(Record::Posted(Posted { sequence: self.newest, ..Posted::NONE }));
-        users.chain(groups).chain(members).chain(newest)
+        users.chain(groups).chain(members).chain(chats).chain(newest)
     }
 }
 
@@ -161,6 +174,16 @@ pub(crate) fn load(
                 Ok(sum::good(row.get(3)?, sum).then_some(Membership { user, group, left }))
             },
         )?;
+        restored.chats = rows(
+            connection,
+            "SELECT grp, user, sum FROM chats ORDER BY grp, user",
+            &mut damaged,
+            |row| {
+                let (group, user) = (row.get(0)?, row.get(1)?);
+                let good = sum::good(row.get(2)?, chat_sum(group, user));
+                Ok(good.then_some(PrivateChat { group, user }))
+            },
+        )?;
         restored.sessions = rows(
             connection,
             "SELECT dialect, address, user, sum FROM sessions ORDER BY dialect, address",
@@ -183,6 +206,10 @@ pub(crate) fn load(
                 Ok(sum::good(row.get(3)?, sum).then_some(Counter { kind, key, value }))
             },
         )?;
+        let given = rows(connection, "SELECT sequence, sum FROM newest", &mut damaged, |row| {
+            let sequence: i64 = row.get(0)?;
+            Ok(sum::good(row.get(1)?, sum::of(Table::Newest, [sequence], None)).then_some(sequence))
+        })?;
         restored.damaged = damaged;
         let newest = "SELECT max(sequence) FROM log";
         let newest: Option<i64> = connection.query_row(newest, [], |row| row.get(0))?;
@@ -191,7 +218,8 @@ pub(crate) fn load(
         let lowest = waiting.values().map(|waiting| waiting.lowest).min();
         let highest = waiting.values().map(|waiting| waiting.highest).max();
         restored.lowest_mail = lowest.map(|lowest| lowest as u64);
-        restored.newest = newest.max(highest).map_or(0, |newest| newest as u64);
+        restored.newest =
+            newest.max(highest).max(given.first().copied()).map_or(0, |newest| newest as u64);
         let counts: HashMap<u32, u32> = waiting
             .iter()
             .map(|(&user, waiting)| (user, u32::try_from(waiting.messages).unwrap_or(u32::MAX)))

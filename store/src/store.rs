@@ -3,6 +3,8 @@
 
 use crate::batch::{Batch, Op};
 use crate::error::Error;
+use crate::images::Image;
+use crate::key::Key;
 use crate::place::{Place, Reserve, wal_of};
 use crate::reader::{self, Question, Reader};
 use crate::restore::{self, Restored};
@@ -11,6 +13,7 @@ use crate::writer::{self, Completion, Outcome, Request};
 use crate::{Durability, Options, Shared, backup};
 use centrala_core::exchange::Token;
 use centrala_core::host::{self, NoRoom, Record};
+use centrala_core::request::Chat;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -42,8 +45,18 @@ pub struct Store {
     users: HashSet<u32>,
     /// Passwords of users that are about to be made.
     secrets: HashMap<Token, String>,
+    /// The image that the next message is.
+    image: Option<Image>,
+    /// The message that took it.
+    imaged: Option<u64>,
+    /// The newest sequence that the exchange has given.
+    newest: u64,
+    /// What the log, or else `newest` in the file, has of it, with what is in the batch.
+    written: u64,
     /// Memberships, with what is left of each.
     members: HashMap<(u32, u32), i32>,
+    /// The owners of groups.
+    owners: HashMap<u32, u32>,
     /// A commit within [`host::Store::write`] failed: what was written before it is gone too.
     lost: Option<Error>,
     /// Changes of the directory wait for the next commit too.
@@ -129,7 +142,12 @@ impl Store {
             waiting,
             users: restored.users.iter().map(|user| user.number).collect(),
             secrets: HashMap::new(),
+            image: None,
+            imaged: None,
+            newest: restored.newest,
+            written: restored.newest,
             members: members.collect(),
+            owners: restored.groups.iter().map(|group| (group.number, group.owner)).collect(),
             lost: None,
             gathers: false,
             shared,
@@ -201,6 +219,10 @@ impl Store {
     /// nothing to commit. Commits are made in the order in which they were begun.
     pub fn begin_commit(&mut self, done: impl FnOnce(Result<(), Error>) + Send + 'static) {
         self.keep_count();
+        if self.written < self.newest && !self.shared.failed() {
+            self.written = self.newest;
+            self.batch.push(Op::Newest { sequence: self.newest });
+        }
         let lost = self.lost.take();
         if self.batch.is_empty() && self.underway.is_empty() {
             return done(lost.map_or(Ok(()), Err));
@@ -240,6 +262,18 @@ impl Store {
     /// No user will be made with it.
     pub fn drop_secret(&mut self, token: Token) {
         self.secrets.remove(&token);
+    }
+
+    /// Holds the image that the next message is which the exchange says is one
+    /// ([`Posted::image`](host::Posted::image)): what is noted of it is durable with the message.
+    pub fn hold_image(&mut self, image: Image) {
+        (self.image, self.imaged) = (Some(image), None);
+    }
+
+    /// No message comes that is the image held last. The sequence of the one that took it.
+    pub fn drop_image(&mut self) -> Option<u64> {
+        self.image = None;
+        self.imaged.take()
     }
 
     /// Notes, for the next commit, that a session outlasts its server; `user` 0 that there is none
@@ -324,23 +358,20 @@ impl Store {
                         self.count(user, change);
                     }
                 }
-                Outcome::Failed(Some(waiting)) => {
-                    (self.waiting, self.total) = (HashMap::new(), 0);
-                    for (user, waiting) in waiting {
-                        self.count(user, waiting.messages);
-                    }
-                    let later: Vec<_> = self
-                        .underway
-                        .iter()
-                        .flatten()
-                        .chain(&self.batch.waiting)
-                        .copied()
-                        .collect();
-                    for (user, change) in later {
-                        self.count(user, change);
+                Outcome::Failed(waiting) => {
+                    // The log lacks what the batch had.
+                    self.written = 0;
+                    if let Some(waiting) = waiting {
+                        (self.waiting, self.total) = (HashMap::new(), 0);
+                        for (user, waiting) in waiting {
+                            self.count(user, waiting.messages);
+                        }
+                        let later = self.underway.iter().flatten().chain(&self.batch.waiting);
+                        for (user, change) in later.copied().collect::<Vec<_>>() {
+                            self.count(user, change);
+                        }
                     }
                 }
-                Outcome::Failed(None) => {}
             }
             batch.clear();
             if self.spare.len() < 2 {
@@ -360,10 +391,18 @@ impl host::Store for Store {
     fn write(&mut self, record: Record<'_>) -> Result<(), NoRoom> {
         match record {
             Record::Posted(posted) => {
+                self.newest = self.newest.max(posted.sequence);
                 if self.shared.failed() || !self.batch.fits(posted.text.len()) {
                     return Err(NoRoom);
                 }
                 self.batch.log(&posted);
+                self.written = self.written.max(posted.sequence);
+                if posted.image
+                    && let Some(image) = self.image.take()
+                {
+                    self.batch.image(posted.sequence, &image);
+                    self.imaged = Some(posted.sequence);
+                }
                 Ok(())
             }
             Record::Mail(mail) => {
@@ -382,8 +421,22 @@ impl host::Store for Store {
                 self.count(mail.user, 1);
                 Ok(())
             }
-            Record::Chat { .. } => Err(NoRoom),
-            Record::Seen { .. } => Ok(()),
+            Record::Chat { group, user } => self.take_now(Op::Chat { group, user }),
+            Record::Seen { user, chat, sequence } => {
+                let conversation = match chat {
+                    None => Some(Key::DIRECT),
+                    Some(Chat::Group(group)) => Key::of(0, 0, group, 0),
+                    Some(Chat::Direct(other)) => Key::of(user, other, 0, 0),
+                    Some(Chat::Private { group, user: with }) => {
+                        // The other one is its owner.
+                        let owner = self.owners.get(&group).copied().unwrap_or(0);
+                        Key::of(owner, with, 0, group)
+                    }
+                };
+                // Nobody is in one that is over.
+                let Some(conversation) = conversation else { return Ok(()) };
+                self.take(Op::Seen { user, conversation, sequence })
+            }
             Record::Session { dialect, address, user } => {
                 self.note_session(dialect as u8, address, user)
             }
@@ -417,11 +470,14 @@ impl host::Store for Store {
             }
             Record::Group { number, name, owner } => {
                 let name = self.name(name)?;
-                self.take_now(Op::Group { number, name, owner })
+                self.take_now(Op::Group { number, name, owner })?;
+                self.owners.insert(number, owner);
+                Ok(())
             }
             Record::NoGroup { number } => {
                 self.take_now(Op::NoGroup { number })?;
                 self.members.retain(|(_, group), _| *group != number);
+                self.owners.remove(&number);
                 Ok(())
             }
             Record::Member { user, group, left } => {
@@ -466,6 +522,9 @@ impl Store {
             self.count(user, -waiting);
         }
         self.members.retain(|(of, _), _| *of != user);
+        for owner in self.owners.values_mut().filter(|owner| **owner == user) {
+            *owner = 0;
+        }
     }
 }
 
@@ -473,6 +532,12 @@ impl Drop for Store {
     fn drop(&mut self) {
         backup::close(&self.shared);
         let _ = self.questions.send(Question::Close);
+        // What was not committed may have been delivered: its numbers are not given again.
+        if (self.written < self.newest || !self.batch.is_empty()) && !self.shared.failed() {
+            let mut batch = Batch::default();
+            batch.push(Op::Newest { sequence: self.newest });
+            let _ = self.requests.send(Request::Commit(batch, Box::new(|_| {})));
+        }
         for (i, thread) in self.threads.drain(..).enumerate() {
             if i == 1 {
                 let _ = self.requests.send(Request::Close);

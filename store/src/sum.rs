@@ -17,13 +17,17 @@ pub(crate) enum Table {
     Log = 6,
     Mail = 7,
     Waiting = 8,
+    Chat = 9,
+    Seen = 10,
+    Image = 11,
+    Newest = 12,
 }
 
 /// The checksum of a row: its numbers in the order of its columns, and its text if it has one.
 pub(crate) fn of<const N: usize>(table: Table, numbers: [i64; N], text: Option<&[u8]>) -> i64 {
-    // The longest row has 8 numbers; the text is hashed on its own, so that it need not be copied.
-    const { assert!(N <= 8) };
-    let mut row = [0u8; 1 + 8 * 8 + 8];
+    // The longest row has 10 numbers; the text is hashed on its own, so that it need not be copied.
+    const { assert!(N <= 10) };
+    let mut row = [0u8; 1 + 10 * 8 + 8];
     row[0] = table as u8 | if text.is_some() { 0x80 } else { 0 };
     let mut at = 1;
     for number in numbers {

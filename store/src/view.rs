@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 /// A store, or a backup's file, that is only read. A server may have it at the same time.
 ///
 /// Nothing in the directory is made, changed or removed. A store whose server was killed has part
-/// of it in its write-ahead log: it is then looked at in a private copy, which needs as much room
-/// in the directory for temporary files.
+/// of it in its write-ahead log, and one of an older version lacks tables: it is then looked at in
+/// a private copy, which needs as much room in the directory for temporary files.
 #[derive(Debug)]
 pub struct View {
     // In this order: the connection goes before what it reads.
@@ -45,10 +45,10 @@ impl View {
         // at its first start.
         let beside = [wal_of, journal_of].map(|of| (of as fn(&Path) -> PathBuf, of(file)));
         let left = |(_, file): &&(_, PathBuf)| fs::metadata(file).is_ok_and(|file| file.len() != 0);
+        let making = |error| Error::io("making a private copy", file, error);
         let connection = if served {
             schema::open_reader(file)?
         } else if beside.iter().any(|beside| left(&beside)) {
-            let making = |error| Error::io("making a private copy", file, error);
             let copy = tempfile::TempDir::new().map_err(making)?;
             let private = copy.path().join(FILE);
             fs::copy(file, &private).map_err(making)?;
@@ -61,8 +61,24 @@ impl View {
         } else {
             schema::open_still(file)?
         };
-        view.version = schema::version(&connection, &view.file)?;
-        view.connection = (view.version != 0).then_some(connection);
+        view.version = schema::version(&connection, file)?;
+        let connection = match view.version {
+            0 => return Ok(view),
+            schema::VERSION => connection,
+            _ => {
+                let copy = tempfile::TempDir::new().map_err(making)?;
+                let private = copy.path().join(FILE);
+                let name = private.to_str().ok_or(Error::Closed)?;
+                let copied = connection.execute("VACUUM INTO ?1", [name]);
+                copied.map_err(|error| Error::engine(file, &error))?;
+                drop(connection);
+                let connection = schema::open_private(&private)?;
+                schema::migrate(&connection, file)?;
+                view._copy = Some(copy);
+                connection
+            }
+        };
+        view.connection = Some(connection);
         Ok(view)
     }
 

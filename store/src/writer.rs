@@ -348,6 +348,7 @@ impl Writer<'_> {
             self.shared.fail(&Error::engine(&self.shared.file, &error));
             self.probe_at = now + PROBE;
         }
+        self.apply.forget_pairs(self.prune.emptied.drain(..));
         self.prune_at = Some(match pruned {
             Ok(true) => now + IDLE,
             _ => now + AGE,

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use defmt_decoder::{DecodeError, Table};
@@ -20,21 +20,41 @@ fn firmware() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware")
 }
 
-/// Builds the images, once for each test program, and says where they lie.
-fn images() -> &'static PathBuf {
-    static IMAGES: OnceLock<PathBuf> = OnceLock::new();
-    IMAGES.get_or_init(|| {
-        let target = firmware().join("target");
+/// Builds an image, and says where it lies. Each by itself: together they would share what any of
+/// them asks of the core.
+fn image(name: &str) -> PathBuf {
+    static BUILT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let target = firmware().join("target");
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !built.iter().any(|image| image == name) {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(firmware());
         if Path::new("/usr/lib/rustlib/src/rust/library").exists() {
             // Debian's compiler with the source of its library.
             cargo.args(["--config", ".cargo/debian-rustc.toml"]).env("RUSTC_BOOTSTRAP", "1");
         }
-        cargo.args(["build", "--quiet", "--release", "--locked", "--target-dir"]).arg(&target);
-        assert!(cargo.status().expect("cargo runs").success(), "the images do not build");
-        target.join("thumbv7m-none-eabi/release")
-    })
+        cargo.args(["build", "--quiet", "--release", "--locked", "--package"]);
+        cargo.arg(format!("centrala-{name}")).arg("--target-dir").arg(&target);
+        assert!(cargo.status().expect("cargo runs").success(), "{name} does not build");
+        built.push(name.to_owned());
+    }
+    target.join("thumbv7m-none-eabi/release").join(name)
+}
+
+/// Builds a package of this workspace, which has one program of the same name, and says where that
+/// lies.
+pub fn program(package: &str) -> PathBuf {
+    let this = std::env::current_exe().expect("the path of this program");
+    let profile = this.parent().and_then(Path::parent).expect("deps lies in the profile's");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo.args(["build", "--quiet", "--package", package, "--target-dir"]);
+    cargo.arg(profile.parent().expect("the target directory"));
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().expect("cargo runs").success(), "{package} does not build");
+    profile.join(package)
 }
 
 /// What an image has logged.
@@ -53,6 +73,7 @@ pub struct Image {
     /// Where its UARTs are reached, or its forwarded ports.
     pub places: Vec<SocketAddr>,
     used: usize,
+    closes: bool,
     _directory: tempfile::TempDir,
 }
 
@@ -62,11 +83,40 @@ impl Image {
         let serial = ["-serial", "tcp:127.0.0.1:0,server=on,wait=off"];
         let image = Image::start(name, &serial.repeat(uarts), "info chardev", |line| {
             // serial0: filename=disconnected:tcp:127.0.0.1:43211,server=on
-            let place = line.strip_prefix("serial")?.split_once("tcp:")?.1;
-            place.split(',').next()?.parse().ok()
+            let (number, place) = line.strip_prefix("serial")?.split_once(": ")?;
+            let place = place.split_once("tcp:")?.1.split(',').next()?;
+            Some((number.parse().ok()?, place.parse().ok()?))
         });
         assert_eq!(image.places.len(), uarts, "QEMU has other UARTs: {:?}", image.places);
         image
+    }
+
+    /// Runs an image with these TCP ports of it forwarded, each from a port of 127.0.0.1.
+    pub fn with_ports(name: &str, ports: &[u16]) -> Image {
+        let mut nic = "user,model=lan9118,restrict=on".to_owned();
+        for port in ports {
+            nic += &format!(",hostfwd=tcp:127.0.0.1:0-10.0.2.15:{port}");
+        }
+        let mut image =
+            Image::start(name, &["-serial", "none", "-nic", &nic], "info usernet", |line| {
+                // TCP[HOST_FORWARD]  13  127.0.0.1 43211  10.0.2.15  4810  0  0
+                let mut fields =
+                    line.trim_start().strip_prefix("TCP[HOST_FORWARD]")?.split_whitespace();
+                let (address, port) = (fields.nth(1)?, fields.next()?);
+                let to: u16 = fields.nth(1)?.parse().ok()?;
+                let number = ports.iter().position(|port| *port == to)?;
+                Some((number, format!("{address}:{port}").parse().ok()?))
+            });
+        assert_eq!(image.places.len(), ports.len(), "QEMU forwards: {:?}", image.places);
+        image.closes = true;
+        image
+    }
+
+    /// Runs an image whose first UART is a connection to this address, made anew a second after it
+    /// was lost.
+    pub fn with_uart_to(name: &str, address: SocketAddr) -> Image {
+        let serial = format!("tcp:{address},server=off,reconnect=1");
+        Image::start(name, &["-serial", &serial], "info version", |_| None)
     }
 
     /// Runs an image with more arguments for QEMU, and asks it where it listens.
@@ -74,9 +124,9 @@ impl Image {
         name: &str,
         arguments: &[&str],
         ask: &str,
-        place: impl Fn(&str) -> Option<SocketAddr>,
+        place: impl Fn(&str) -> Option<(usize, SocketAddr)>,
     ) -> Image {
-        let elf = images().join(name);
+        let elf = image(name);
         let directory = tempfile::tempdir().expect("a directory");
         let monitor = directory.path().join("monitor");
         let mut qemu = Command::new("qemu-system-arm");
@@ -97,9 +147,12 @@ impl Image {
             log,
             places: Vec::new(),
             used: 0,
+            closes: false,
             _directory: directory,
         };
-        image.places = image.ask(&monitor, ask).lines().filter_map(place).collect();
+        let mut places: Vec<_> = image.ask(&monitor, ask).lines().filter_map(place).collect();
+        places.sort_by_key(|place| place.0);
+        image.places = places.into_iter().map(|place| place.1).collect();
         image
     }
 
@@ -157,11 +210,11 @@ impl Image {
 impl Fresh for Image {
     fn connect(&mut self) -> TcpStream {
         let place = self.places.get(self.used).expect("a line that nobody has used yet");
-        self.used += 1;
+        self.used += usize::from(!self.closes);
         TcpStream::connect(place).expect("QEMU listens")
     }
     fn closes(&self) -> bool {
-        false
+        self.closes
     }
     fn message_length(&self) -> usize {
         128

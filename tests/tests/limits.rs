@@ -406,3 +406,20 @@ fn the_tables_of_a_small_machine_fit_it() {
     );
     const { assert!(Small::BYTES <= 18 * 1024) };
 }
+
+#[test]
+fn a_reply_to_another_question_than_was_asked_lets_nobody_in() {
+    use centrala_core::host::Reply;
+    let mut lab = Lab::default();
+    lab.exchange.create_user(b"ola", &mut lab.shelf).unwrap();
+    lab.exchange.set_password(1, true).unwrap();
+    for reply in [Reply::Prepared(true), Reply::Prepared(false)] {
+        let link = lab.connect();
+        lab.send(link, &frame(1, 0, "ola", "", b"secret"));
+        assert_eq!(lab.reply(reply).map(|_| ()), Err(centrala_core::exchange::Gone));
+        assert_eq!(lab.got(link), [frame(1, 0, "", "", b"401")]);
+    }
+    let usage = lab.exchange.usage();
+    assert_eq!((usage.users, usage.sessions, usage.questions), (1, 0, 0));
+    assert!(lab.exchange.find_user(centrala_core::request::Target::UserName(b"")).is_none());
+}

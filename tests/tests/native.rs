@@ -382,6 +382,8 @@ fn lists_have_numbers_names_and_how_each_stands() {
     let end = done(3, How::Done, 0);
     let online = [row(1, "anna", true, None), row(2, "bartek", true, None), end.clone()];
     assert_eq!(list(anna, List::Online), online);
+    let all = [&online[..2], &[row(3, "celina", false, None)], &online[2..]].concat();
+    assert_eq!(list(anna, List::Users), all);
     let groups = [
         row(1, "news", true, Some(5)),
         row(2, "sport", true, None),
@@ -390,12 +392,12 @@ fn lists_have_numbers_names_and_how_each_stands() {
     ];
     assert_eq!(list(anna, List::Groups), groups);
     assert_eq!(list(anna, List::MyGroups), [&groups[..2], &groups[3..]].concat());
-    let other = [row(1, "news", false, None), row(2, "sport", false, None), groups[2].clone()];
-    assert_eq!(list(bartek, List::Groups), [&other[..], &[end.clone()]].concat());
-    assert_eq!(list(bartek, List::MyGroups), [end.clone()]);
-    let members = [row(1, "anna", true, Some(5)), row(3, "celina", false, None), end.clone()];
+    let other = [row(1, "news", false, None), row(2, "sport", false, None)];
+    assert_eq!(list(bartek, List::Groups), [&other[..], &groups[2..]].concat());
+    assert_eq!(list(bartek, List::MyGroups), groups[3..]);
+    let members = [row(1, "anna", true, Some(5)), row(3, "celina", false, None), end];
     assert_eq!(list(bartek, List::Members(Who::Name(b"news"))), members);
-    assert_eq!(list(bartek, List::Members(Who::Number(3))), [end]);
+    assert_eq!(list(bartek, List::Members(Who::Number(3))), groups[3..]);
     let unknown = list(bartek, List::Members(Who::Number(4)));
     assert_eq!(unknown, [refused(3, Refusal::NoSuchGroup)]);
 }

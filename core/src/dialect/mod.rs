@@ -94,6 +94,14 @@ dialects! { $
     Native = "native", native;
 }
 
+/// Whether any dialect has links that clients share. What is for them alone is left out without one.
+pub(crate) const SHARED: bool =
+    cfg!(any(feature = "lanes", feature = "queues", feature = "topics"));
+/// Whether any dialect can ask for conversations.
+pub(crate) const CONVERSES: bool = cfg!(any(feature = "native", feature = "rooms"));
+/// Whether any dialect asks for more than to log in, to send and to confirm.
+const ASKS: bool = SHARED || CONVERSES;
+
 impl Dialect {
     /// The name in URLs and in the configuration.
     pub const fn name(self) -> &'static str {
@@ -118,7 +126,15 @@ impl Dialect {
         progress: &mut Progress,
         limits: &Limits,
     ) -> Decoded<'b> {
-        codec!(self, decode(bytes, progress, limits))
+        let decoded = codec!(self, decode(bytes, progress, limits));
+        match decoded {
+            // Never said: it tells the compiler what cannot be asked for.
+            Decoded::Request { used, ref request, .. } if !ASKS && !request.is_plain() => {
+                Decoded::Dropped { used }
+            }
+            Decoded::Step { used, .. } if !SHARED => Decoded::Dropped { used },
+            decoded => decoded,
+        }
     }
 
     #[inline]

@@ -8,7 +8,7 @@
 use super::send::{CONVERSATIONS, Draft, places};
 use super::sessions::About;
 use super::{Exchange, Link};
-use crate::dialect::Recipient;
+use crate::dialect::{CONVERSES, Recipient};
 use crate::event::{Event, Kind, Limit, Outcome};
 use crate::host::{Io, Record};
 use crate::request::{Chat, Tag, Target};
@@ -172,6 +172,9 @@ impl Exchange<'_> {
         group: u32,
         io: &mut Io<'_>,
     ) {
+        if !CONVERSES {
+            return;
+        }
         let made = self.make_chat(link, user, group, io);
         let about = About { number: group, group: true };
         let outcome = made.err().unwrap_or(Outcome::Done);
@@ -217,6 +220,9 @@ impl Exchange<'_> {
 
     /// A user enters a conversation.
     pub(super) fn enter(&mut self, link: Link, tag: Tag, user: u32, chat: Chat, io: &mut Io<'_>) {
+        if !CONVERSES {
+            return;
+        }
         let outcome = self.try_enter(link, user, chat, io).err().unwrap_or(Outcome::Done);
         self.answer_about(link, tag, Kind::Enter, outcome, about(chat), io);
     }
@@ -262,6 +268,9 @@ impl Exchange<'_> {
 
     /// A user leaves a conversation, having seen all of it.
     pub(super) fn exit(&mut self, link: Link, tag: Tag, user: u32, chat: Chat, io: &mut Io<'_>) {
+        if !CONVERSES {
+            return;
+        }
         let outcome = self.try_exit(link, user, chat, io).err().unwrap_or(Outcome::Done);
         self.answer_about(link, tag, Kind::Exit, outcome, about(chat), io);
     }
@@ -309,6 +318,9 @@ impl Exchange<'_> {
 
     /// A membership is about to end, and with it the user's presence.
     pub(super) fn exit_group(&mut self, user: u32, group: u32, io: &mut Io<'_>) {
+        if !CONVERSES {
+            return;
+        }
         let place = self.directory.membership(user, group).unwrap_or(0);
         let membership = self.directory.membership_mut(place);
         if membership.is_some_and(|membership| core::mem::take(&mut membership.entered)) {
@@ -319,6 +331,9 @@ impl Exchange<'_> {
 
     /// The session of a user that enters conversations is over.
     pub(super) fn exit_all(&mut self, user: u32, io: &mut Io<'_>) {
+        if !CONVERSES {
+            return;
+        }
         let mut place = self.directory.first_group(user);
         while let Some(membership) = self.directory.membership_mut(place) {
             place = membership.user_next;
@@ -348,6 +363,9 @@ impl Exchange<'_> {
     /// Tells those who have entered a conversation that a user entered or left it. One that has no
     /// room for it is not told: it is no message.
     fn tell_presence(&mut self, chat: Chat, user: u32, entered: bool, io: &mut Io<'_>) {
+        if !CONVERSES {
+            return;
+        }
         let mut fan = 0usize;
         match chat {
             Chat::Group(group) => {
@@ -398,6 +416,9 @@ impl Exchange<'_> {
 
     /// A message to a conversation.
     pub(super) fn say(&mut self, draft: &Draft<'_>, chat: Chat, io: &mut Io<'_>) {
+        if !CONVERSES {
+            return;
+        }
         match self.may_say(draft.link, draft.from, chat) {
             Ok((to, about)) => self.send(&Draft { about, said: true, ..*draft }, &to, io),
             Err(outcome) => self.answer(draft.link, draft.tag, Kind::Send, outcome, io),

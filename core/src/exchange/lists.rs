@@ -32,7 +32,7 @@ pub struct Rows<'d> {
     next: Option<u32>,
 }
 
-#[cfg_attr(not(feature = "rooms"), allow(dead_code))]
+#[cfg_attr(not(all(feature = "native", feature = "rooms")), allow(dead_code))]
 impl<'d> Rows<'d> {
     /// The highest group number there has been.
     pub fn groups(&self) -> u32 {

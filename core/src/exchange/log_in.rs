@@ -6,9 +6,9 @@
 //! - Where all clients look for their answers in one place and any of them may take any
 //!   (`lanes`), log-ins are answered in batches (`log_in_batch`).
 
-use super::sessions::{Question, Session};
+use super::sessions::{Asked, Question, Session};
 use super::{Exchange, Gone, Link, Refused, Token};
-use crate::dialect::{Dialect, Recipient};
+use crate::dialect::{Dialect, Recipient, SHARED};
 use crate::event::{Answer, Event, Kind, Limit, Outcome, Party};
 use crate::host::{Ask, Io, Note, Record, Reply};
 use crate::limits::Registration;
@@ -123,6 +123,9 @@ impl Exchange<'_> {
         password: &[u8],
         io: &mut Io<'_>,
     ) {
+        if !SHARED {
+            return;
+        }
         match self.open_at(endpoint, address, io) {
             Ok(link) => self.log_in(link, tag, user, Some(password), io),
             Err(outcome) => self.turn_away(endpoint, address, tag, outcome, io),
@@ -131,6 +134,9 @@ impl Exchange<'_> {
 
     /// A name comes before its password.
     pub(super) fn announce(&mut self, link: Link, tag: Tag, name: &[u8], io: &mut Io<'_>) {
+        if !SHARED {
+            return;
+        }
         let Some(dialect) = self.dialect_of(link) else { return };
         let traits = dialect.traits();
         let known = self.directory.find_user(&Target::UserName(name));
@@ -262,7 +268,9 @@ impl Exchange<'_> {
         ask: Ask<'_>,
         io: &mut Io<'_>,
     ) -> Result<(), Outcome> {
-        let question = Question { link, tag, user, ..Question::EMPTY };
+        let asked =
+            if matches!(ask, Ask::Prepare { .. }) { Asked::Secret } else { Asked::Password };
+        let question = Question { link, tag, user, asked, ..Question::EMPTY };
         let token = self.questions.insert(question).map_err(|_| Outcome::Full(Limit::Questions))?;
         if let Some(session) = self.sessions.get_mut(link) {
             session.question = token;
@@ -272,8 +280,9 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// The host's answer to a question. A link that waited for it may be given its bytes again.
-    /// Returns the link.
+    /// The host's answer to a question about a password. A link that waited for it may be given its
+    /// bytes again. Returns the link. A reply to another question than was asked is a no; to a
+    /// question for a page it says that there is none.
     ///
     /// # Errors
     /// [`Gone`] if the link is not there any more, or was closed because of the answer.
@@ -284,7 +293,7 @@ impl Exchange<'_> {
         io: &mut Io<'_>,
     ) -> Result<Link, Gone> {
         self.timers.advance(io.now);
-        let Question { link, tag, user, .. } = self.questions.remove(token).ok_or(Gone)?;
+        let Question { link, tag, user, asked, .. } = self.questions.remove(token).ok_or(Gone)?;
         if link.is_none() {
             // No page for it: it is asked for again.
             self.page_failed(user);
@@ -292,7 +301,22 @@ impl Exchange<'_> {
         let session = self.sessions.get_mut(link).ok_or(Gone)?;
         (session.question, session.stage) = (Token::NONE, Stage::None);
         let name = session.claimed;
+        let kind = match asked {
+            Asked::History(_) => Some(Kind::History),
+            Asked::Chats => Some(Kind::Chats),
+            Asked::Image => Some(Kind::Image),
+            Asked::Mail | Asked::Password | Asked::Secret => None,
+        };
+        if let Some(kind) = kind {
+            self.answer(link, tag, kind, Outcome::Full(Limit::Store), io);
+            return Ok(link);
+        }
+        let asked_this = match reply {
+            Reply::Verified(_) => asked == Asked::Password,
+            Reply::Prepared(_) => asked == Asked::Secret,
+        };
         let went = match reply {
+            _ if !asked_this => Err(Outcome::NotAllowed),
             // The user may be gone, or have logged in elsewhere, since.
             Reply::Verified(true) if self.directory.user(user).is_some() => {
                 self.bind(link, user, tag, io)
@@ -392,6 +416,9 @@ impl Exchange<'_> {
 
     /// Has the store remember a session whose queue may outlast the server.
     fn note_session(&mut self, link: Link, io: &mut Io<'_>) {
+        if !SHARED {
+            return;
+        }
         let Some(session) = self.sessions.get(link) else { return };
         let Session { dialect, address, user, .. } = *session;
         if !session.endpoint.is_none() {
@@ -481,6 +508,9 @@ impl Exchange<'_> {
         outcome: Outcome,
         io: &mut Io<'_>,
     ) {
+        if !SHARED {
+            return;
+        }
         let Some(dialect) = self.dialect_of(endpoint) else { return };
         // An address that is somebody else's, or nobody's, is not written to.
         let foreign = matches!(outcome, Outcome::InUse | Outcome::NotAllowed);
@@ -515,6 +545,9 @@ impl Exchange<'_> {
     /// The answer to a log-in has lain for 10 s: if it still does, it is taken back, and the
     /// session, whose client cannot know its id, ends.
     pub(super) fn recall(&mut self, link: Link, io: &mut Io<'_>) {
+        if !SHARED {
+            return;
+        }
         let Some(session) = self.sessions.get_mut(link) else { return };
         session.timer = Handle::NONE;
         let (endpoint, address) = (session.endpoint, session.address);
@@ -526,6 +559,9 @@ impl Exchange<'_> {
 
     /// The same of a refusal, if nobody has logged in at the address since.
     pub(super) fn recall_refusal(&mut self, address: u32, io: &mut Io<'_>) {
+        if !SHARED {
+            return;
+        }
         self.refusals = self.refusals.saturating_sub(1);
         let address = i64::from(address);
         if self.session_at(address).is_none() {
@@ -553,6 +589,9 @@ impl Exchange<'_> {
 
     /// The password that was to follow a name has not come.
     pub(super) fn password_overdue(&mut self, link: Link, io: &mut Io<'_>) {
+        if !SHARED {
+            return;
+        }
         let Some(session) = self.sessions.get_mut(link) else { return };
         session.timer = Handle::NONE;
         let tag = session.tag;

@@ -5,7 +5,7 @@
 use super::log_in::Stage;
 use super::sessions::{About, Session};
 use super::{Exchange, Link};
-use crate::dialect::LogInAnswer;
+use crate::dialect::{LogInAnswer, SHARED};
 use crate::event::{Kind, Outcome};
 use crate::host::{Io, Note};
 use crate::table::Handle;
@@ -48,6 +48,9 @@ impl Exchange<'_> {
 
     /// Answers the log-ins that are decided, unless one that came with them is not.
     pub(super) fn answer_batch(&mut self, endpoint: Link, io: &mut Io<'_>) {
+        if !SHARED {
+            return;
+        }
         let gathering =
             self.sessions.get(endpoint).is_none_or(|endpoint| !endpoint.timer.is_none());
         if gathering
@@ -92,6 +95,9 @@ impl Exchange<'_> {
     /// 5 s after a refusal where any client may read any answer: of those that lie there, only as
     /// many are left as are younger.
     pub(super) fn unread_refusal(&mut self, endpoint: Link, io: &mut Io<'_>) {
+        if !SHARED {
+            return;
+        }
         self.refusals = self.refusals.saturating_sub(1);
         self.refused = self.refused.saturating_sub(1);
         let Some(dialect) = self.dialect_of(endpoint) else { return };
@@ -113,6 +119,9 @@ impl Exchange<'_> {
 
     /// 5 s after its answer: a log-in whose answer nobody has read is undone.
     pub(super) fn unread_answer(&mut self, link: Link, io: &mut Io<'_>) {
+        if !SHARED {
+            return;
+        }
         let Some(session) = self.sessions.get_mut(link) else { return };
         session.timer = Handle::NONE;
         session.stage = Stage::None;

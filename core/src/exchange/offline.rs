@@ -3,7 +3,7 @@
 use super::mailbox::{Entry, Message};
 use super::send::{RECEIPTS, places};
 use super::{Exchange, FIRST_SEQUENCE, Link, Refused};
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, SHARED};
 use crate::event::{Limit, Outcome};
 use crate::host::{Io, Mail, Record, Store};
 use crate::table::{Empty, Handle};
@@ -142,6 +142,9 @@ impl Exchange<'_> {
 
     /// What lies unread for a session that ends comes back, and is kept for its user.
     pub(super) fn take_unread(&mut self, link: Link, io: &mut Io<'_>) {
+        if !SHARED {
+            return;
+        }
         let user = self.sessions.get(link).map_or(0, |session| session.user);
         let Io { time, store, out, .. } = io;
         // They come oldest first, and before all that was returned earlier: a block of numbers.

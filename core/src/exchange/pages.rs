@@ -4,6 +4,7 @@
 use super::log_in::Stage;
 use super::sessions::{About, Asked, Question};
 use super::{Exchange, FIRST_SEQUENCE, Link, Token, message_id};
+use crate::dialect::CONVERSES;
 use crate::event::{Event, Kind, Outcome, Page, Said};
 use crate::host::{Ask, Count, Io, Posted};
 use crate::request::{Chat, Tag};
@@ -38,6 +39,9 @@ impl Exchange<'_> {
         (chat, before, limit): (Chat, Option<u64>, u32),
         io: &mut Io<'_>,
     ) {
+        if !CONVERSES {
+            return;
+        }
         let before = before.map(|id| id.saturating_add(FIRST_SEQUENCE));
         let ask = Ask::History { user, chat, before, limit };
         let asked = self.may_read(user, chat);
@@ -49,6 +53,9 @@ impl Exchange<'_> {
     }
 
     pub(super) fn ask_chats(&mut self, link: Link, tag: Tag, user: u32, io: &mut Io<'_>) {
+        if !CONVERSES {
+            return;
+        }
         let asked = self.ask_for(link, tag, user, Asked::Chats, Ask::Chats { user }, io);
         if let Err(outcome) = asked {
             self.answer(link, tag, Kind::Chats, outcome, io);
@@ -56,6 +63,9 @@ impl Exchange<'_> {
     }
 
     pub(super) fn ask_image(&mut self, link: Link, tag: Tag, user: u32, id: u64, io: &mut Io<'_>) {
+        if !CONVERSES {
+            return;
+        }
         let ask = Ask::Message { sequence: id.saturating_add(FIRST_SEQUENCE) };
         if let Err(outcome) = self.ask_for(link, tag, user, Asked::Image, ask, io) {
             self.answer(link, tag, Kind::Image, outcome, io);
@@ -112,7 +122,7 @@ impl Exchange<'_> {
                 }
             }
             // It is another question's answer.
-            Asked::LogIn | Asked::Chats => return None,
+            Asked::Mail | Asked::Password | Asked::Secret | Asked::Chats => return None,
         }
         self.part_done(token, link, sent, last || asked == Asked::Image)
     }

@@ -135,8 +135,12 @@ pub struct Question {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Asked {
-    /// A password, or mail.
-    LogIn,
+    /// Mail.
+    Mail,
+    /// Whether a password is right.
+    Password,
+    /// What to keep of a password.
+    Secret,
     History(Chat),
     Chats,
     Image,
@@ -147,7 +151,7 @@ impl Empty for Question {
         link: Link::NONE,
         tag: Tag(0),
         user: 0,
-        asked: Asked::LogIn,
+        asked: Asked::Mail,
         begun: false,
         sent: 0,
     };

@@ -4,7 +4,7 @@
 use super::log_in::Stage;
 use super::send::Draft;
 use super::{Exchange, Link};
-use crate::dialect::{By, Recipient, Standing, Step, Wait};
+use crate::dialect::{By, Recipient, SHARED, Standing, Step, Wait};
 use crate::event::{Answer, Event, Kind, Party};
 use crate::host::Io;
 use crate::request::Request;
@@ -14,6 +14,9 @@ use crate::timers::Class;
 impl Exchange<'_> {
     /// Obeys one message of an endpoint whose dialect looks at its session.
     pub(super) fn step(&mut self, via: Link, by: By, bytes: &[u8], io: &mut Io<'_>) {
+        if !SHARED {
+            return;
+        }
         let Some(dialect) = self.dialect_of(via) else { return };
         let session = match by {
             By::New => None,
@@ -111,6 +114,9 @@ impl Exchange<'_> {
 
     /// The time that a dialect asked for is over: it says what follows.
     pub(super) fn step_elapsed(&mut self, link: Link, io: &mut Io<'_>) {
+        if !SHARED {
+            return;
+        }
         let Some(session) = self.sessions.get_mut(link) else { return };
         session.timer = Handle::NONE;
         let Step::Do(todo) = session.dialect.elapsed(&mut session.progress) else { return };
@@ -136,6 +142,9 @@ impl Exchange<'_> {
 
     /// A request left half done has lapsed. A session that is not logged in ends with it.
     pub(super) fn lapsed(&mut self, link: Link, io: &mut Io<'_>) {
+        if !SHARED {
+            return;
+        }
         let Some(session) = self.sessions.get_mut(link) else { return };
         session.timer = Handle::NONE;
         session.progress = Default::default();

@@ -5,6 +5,8 @@
 #![no_std]
 
 pub mod clock;
+#[cfg(feature = "ethernet")]
+pub mod ethernet;
 pub mod stack;
 pub mod uart;
 
@@ -34,6 +36,10 @@ unsafe fn HardFault(frame: &cortex_m_rt::ExceptionFrame) -> ! {
 /// Hands an interrupt to its driver.
 #[cortex_m_rt::exception]
 unsafe fn DefaultHandler(number: i16) {
+    #[cfg(feature = "ethernet")]
+    if ethernet::interrupt(number) {
+        return;
+    }
     uart::interrupt(number);
 }
 

@@ -20,7 +20,7 @@ const PLACES: [(usize, u16); UARTS] =
 /// Bytes of a ring for what comes in, of which one stays free.
 const RECEIVE: usize = 64;
 /// Bytes of a ring for what goes out, of which one stays free.
-const SEND: usize = 320;
+const SEND: usize = 264;
 /// 25 MHz by this is 1,562,500 baud; 16 is the least it may be.
 const DIVIDER: u32 = 16;
 

@@ -13,22 +13,39 @@ use centrala_core::exchange::Exchange;
 use centrala_core::host::Volatile;
 use centrala_core::limits::Limits;
 use centrala_lines::framing::Framing;
-use centrala_lines::lines::{Lent, Lines, Wires};
+use centrala_lines::lines::Lines;
+use centrala_lines::{Lent, Wires};
 use cortex_m_rt::entry;
 use static_cell::{ConstStaticCell, StaticCell};
 
+const USERS: usize = 8;
+const GROUPS: usize = 8;
+const MEMBERSHIPS: usize = USERS * GROUPS;
+const MESSAGES: usize = 32;
+const ENTRIES: usize = 48;
+
 centrala_core::storage! {
     struct Tables {
-        users: 8,
-        groups: 8,
-        memberships: 64,
+        users: USERS,
+        groups: GROUPS,
+        memberships: MEMBERSHIPS,
         sessions: UARTS,
-        messages: 32,
+        messages: MESSAGES,
         message_length: 128,
-        entries: 48,
+        entries: ENTRIES,
         questions: 1,
     }
 }
+
+centrala_lines::note_sizes!(Tables {
+    USERS as u32,
+    GROUPS as u32,
+    MEMBERSHIPS as u32,
+    UARTS as u32,
+    MESSAGES as u32,
+    ENTRIES as u32,
+    1
+});
 
 /// Bytes of the longest frame.
 const INPUT: usize = Framing::buffer(Tables::MESSAGE_LENGTH);
@@ -54,17 +71,23 @@ impl Wires for Outputs<'_> {
 static TABLES: ConstStaticCell<Tables> = ConstStaticCell::new(Tables::EMPTY);
 static RINGS: ConstStaticCell<[Rings; UARTS]> = ConstStaticCell::new([Rings::EMPTY; UARTS]);
 
+static EXCHANGE: StaticCell<Exchange<'static>> = StaticCell::new();
 static INPUTS: ConstStaticCell<[[u8; INPUT]; UARTS]> = ConstStaticCell::new([[0; INPUT]; UARTS]);
 static LINES: StaticCell<Switchboard> = StaticCell::new();
 
-type Switchboard = Lines<'static, UARTS, INPUT>;
+type Switchboard = Lines<'static, 'static, UARTS, INPUT>;
 
-/// In a function of its own: what it moves around is off the stack when the loop begins.
+/// In functions of their own, here and below: what is moved around is off the stack when the loop
+/// begins.
 #[inline(never)]
-fn switchboard() -> &'static mut Switchboard {
+fn exchange() -> &'static mut Exchange<'static> {
     let limits = Limits { mailbox: 32, ..Limits::new(Tables::MESSAGE_LENGTH) };
-    let exchange = Exchange::new(TABLES.take().lend(), limits);
-    LINES.init(Lines::new(exchange, INPUTS.take(), b"all", &mut Volatile))
+    EXCHANGE.init_with(|| Exchange::new(TABLES.take().lend(), limits))
+}
+
+#[inline(never)]
+fn switchboard(exchange: &'static mut Exchange<'static>) -> &'static mut Switchboard {
+    LINES.init_with(|| Lines::new(exchange, INPUTS.take(), b"all", &mut Volatile))
 }
 
 #[entry]
@@ -73,8 +96,9 @@ fn main() -> ! {
     let mut clock = Clock::start(peripherals.SYST);
     let mut uarts = uart::start(RINGS.take());
     let mut store = Volatile;
-    let lines = switchboard();
+    let lines = switchboard(exchange());
     let mut watermark = Watermark::new();
+    let mut users = [0; UARTS];
     let (tables, stack) = (Tables::BYTES, stack::size());
     defmt::info!("exchange: {=usize} bytes of tables, {=usize} of stack", tables, stack);
     loop {
@@ -83,6 +107,12 @@ fn main() -> ! {
         }
         let mut wires = Outputs(&mut uarts);
         lines.turn(&mut Lent { now: clock.now(), store: &mut store, wires: &mut wires });
+        for (line, user) in users.iter_mut().enumerate() {
+            let before = core::mem::replace(user, lines.user(line));
+            if before != *user {
+                defmt::info!("line {=usize}: user {=u32}", line, *user);
+            }
+        }
         if let Some(bytes) = watermark.grown() {
             defmt::info!("stack: {=usize} bytes", bytes);
         }

@@ -8,8 +8,8 @@
 //!    `400`, once. Then the line *hunts*: everything is dropped up to the header of a frame under
 //!    the name that was bound here last, or of a hello, or until nothing came for [`QUIET`].
 //! 3. **Another name** than the one that is bound is answered `401`, and the line hunts, unless a
-//!    new client begins. That is: a hello; or a message of number 0 (`direct` counts from there)
-//!    with [`QUIET`] of silence before it. Then the old session ends and this frame binds anew.
+//!    new client begins: by a hello, or by a message of number 0, from which each client of `direct`
+//!    counts. Then the old session ends and this frame binds anew.
 //! 4. Wherever `direct` closes a connection the session ends and the line hunts; the next frame
 //!    binds it.
 //!
@@ -21,7 +21,7 @@ use centrala_core::dialect::direct::{FRAME_MAX, HEADER, MESSAGE, NAME_FIELD, OFF
 
 /// Milliseconds of silence after which half a frame is dropped.
 pub const HALF: u64 = 2_000;
-/// Milliseconds of silence before which no new client begins, and which end a hunt.
+/// Milliseconds of silence that end a hunt.
 pub const QUIET: u64 = 250;
 
 /// What is to be done with the bytes that a line has brought.
@@ -51,8 +51,6 @@ pub struct Framing {
     rest: usize,
     /// When the last byte came; `None` before the first.
     heard: Option<u64>,
-    /// There was silence before the first byte that was not used yet.
-    quiet: bool,
 }
 
 /// What a header says.
@@ -102,7 +100,6 @@ impl Framing {
             hunting: false,
             rest: 0,
             heard: None,
-            quiet: true,
         }
     }
 
@@ -112,11 +109,8 @@ impl Framing {
         if longest < FRAME_MAX { longest } else { FRAME_MAX }
     }
 
-    /// Bytes came at `now`, behind `waiting` that were not used yet.
-    pub fn heard(&mut self, now: u64, waiting: usize) {
-        if waiting == 0 && self.rest == 0 {
-            self.quiet = self.silent(now, QUIET);
-        }
+    /// Bytes came at `now`.
+    pub fn heard(&mut self, now: u64) {
         self.heard = Some(now);
     }
 
@@ -131,7 +125,7 @@ impl Framing {
         if self.rest != 0 && !bytes.is_empty() {
             let some = bytes.len().min(self.rest);
             self.rest = self.rest.saturating_sub(some);
-            return self.use_up(Next::Give(some), some, bytes);
+            return Next::Give(some);
         }
         let Some(header) = Header::of(bytes) else {
             // An impossible length is told from the first two bytes.
@@ -141,10 +135,7 @@ impl Framing {
             if !impossible {
                 return Next::Wait;
             }
-            return match self.hunting {
-                true => Next::Drop(1),
-                false => self.use_up(Next::Give(bytes.len()), bytes.len(), bytes),
-            };
+            return self.no_frame();
         };
         if self.hunting {
             let known = self.source != [0; NAME_FIELD] && header.source == self.source;
@@ -153,11 +144,9 @@ impl Framing {
                 return Next::Drop(1);
             }
             self.hunting = false;
-            self.quiet = false;
         }
         if !header.possible() {
-            // The exchange says so, and closes.
-            return self.use_up(Next::Give(bytes.len()), bytes.len(), bytes);
+            return self.no_frame();
         }
         let some = if header.len > self.longest {
             self.rest = header.len.saturating_sub(HEADER);
@@ -167,7 +156,7 @@ impl Framing {
         } else {
             header.len
         };
-        let first = self.quiet && header.id == 0 && matches!(header.kind, MESSAGE | OFFLINE);
+        let first = header.id == 0 && matches!(header.kind, MESSAGE | OFFLINE);
         let other = self.bound && header.source != self.source;
         let next = match other && header.named() && (first || header.hello()) {
             true => Next::Renew(some),
@@ -179,14 +168,12 @@ impl Framing {
         if let Next::Renew(_) = next {
             (self.bound, self.source) = (false, header.source);
         }
-        self.use_up(next, some, bytes)
+        next
     }
 
-    fn use_up(&mut self, next: Next, some: usize, bytes: &[u8]) -> Next {
-        if some < bytes.len() {
-            self.quiet = false;
-        }
-        next
+    /// An impossible length. The exchange says so, and closes; a frame may begin behind it.
+    fn no_frame(&self) -> Next {
+        if self.hunting { Next::Drop(1) } else { Next::Give(2) }
     }
 
     /// Whether a user is bound now.

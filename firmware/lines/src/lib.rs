@@ -1,10 +1,12 @@
-//! An exchange on serial lines, without an operating system.
+//! An exchange on serial lines and connections, without an operating system.
 //!
 //! - [`framing`]: what `direct` makes of a line that loses, doubles and flips bytes.
 //! - [`lines`]: the loop around [`Exchange`](centrala_core::exchange::Exchange): one link for each
 //!   line, with nobody to say when a client comes or goes.
+//! - [`connections`]: the same loop where clients connect and leave.
+//! - [`sizes`]: what a row of each table takes.
 //!
-//! Both are without hardware, and run on any machine: [`Wires`](lines::Wires) is all they need.
+//! All of it is without hardware, and runs on any machine: [`Wires`] is all they need.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -20,5 +22,10 @@
     )
 )]
 
+pub mod connections;
 pub mod framing;
 pub mod lines;
+mod office;
+pub mod sizes;
+
+pub use office::{Lent, Wires};

@@ -10,9 +10,9 @@
 //! logs in here; before that it is in use (`409`).
 //!
 //! **Room.** A line takes what its [`Wires`] have room for, but for a reserve for answers
-//! ([`RESERVE`]); what does not fit waits in the exchange. A line whose answers leave no more than
-//! half of that is not read. One for which an answer does not fit at all is given up: its session
-//! ends, and what it had not confirmed is offline mail.
+//! ([`RESERVE`]); what does not fit waits in the exchange. A line whose answers
+//! leave no more than half of that is not read. One for which an answer does not fit at all is given
+//! up: its session ends, and what it had not confirmed is offline mail.
 //!
 //! **Mail** counts as taken when its last byte has left.
 //!
@@ -21,28 +21,18 @@
 
 use centrala_core::dialect::Dialect;
 use centrala_core::dialect::direct::{self, Frame, Look};
-use centrala_core::exchange::{Exchange, Link, Token};
-use centrala_core::host::{Ask, Io, Outbox, Reply, Room, Store};
+use centrala_core::exchange::Exchange;
+use centrala_core::host::Store;
 
 use crate::framing::{Framing, Next};
+use crate::office::{ANSWER, Lent, Office, Wires};
 
 /// Milliseconds of silence after which a line's user may log in on another line.
 pub const TAKE_OVER: u64 = 60_000;
+
 /// Bytes of each line's room that are kept for answers: four of them. A line must have room for
 /// the longest frame beside that.
 pub const RESERVE: usize = 4 * ANSWER;
-/// Bytes of an answer in `direct`.
-const ANSWER: usize = direct::HEADER + direct::code::TAKEN.len();
-
-/// Where the lines' bytes go.
-pub trait Wires {
-    /// Bytes that a line can take now.
-    fn free(&self, line: usize) -> usize;
-    /// Whether all that a line was given has left.
-    fn is_empty(&self, line: usize) -> bool;
-    /// Sends bytes, for which there is room.
-    fn send(&mut self, line: usize, bytes: &[u8]);
-}
 
 /// One line.
 #[derive(Clone, Copy, Debug)]
@@ -50,137 +40,43 @@ struct Line {
     framing: Framing,
     /// Bytes in its buffer that were not used yet.
     len: usize,
-    port: Port,
-}
-
-/// What the outbox knows of a line.
-#[derive(Clone, Copy, Debug)]
-struct Port {
-    link: Link,
-    /// Of the last mail that was sent and has not left.
-    mark: Option<u32>,
-    /// The room that was told last, if nothing was sent since.
-    told: Option<usize>,
-    /// The exchange closed the link.
-    closed: bool,
-    /// An answer did not fit.
-    overrun: bool,
-}
-
-impl Port {
-    const NEW: Port =
-        Port { link: Link::NONE, mark: None, told: None, closed: false, overrun: false };
 }
 
 /// An exchange and its lines: `LINES` of them, with frames of up to `INPUT` bytes
 /// ([`Framing::buffer`]).
 #[derive(Debug)]
-pub struct Lines<'a, const LINES: usize, const INPUT: usize> {
-    exchange: Exchange<'a>,
+pub struct Lines<'l, 'a, const LINES: usize, const INPUT: usize> {
+    office: Office<'l, 'a, LINES, RESERVE>,
     lines: [Line; LINES],
-    inputs: &'a mut [[u8; INPUT]; LINES],
-    /// Users up to this number have been put into the common group.
-    members: u32,
+    inputs: &'l mut [[u8; INPUT]; LINES],
     /// Bytes that were dropped as noise.
     noise: u32,
 }
 
-/// The outbox of one call.
-struct Desk<'d> {
-    lines: &'d mut [Line],
-    wires: &'d mut dyn Wires,
-    asked: Option<Token>,
-}
-
-impl Desk<'_> {
-    fn give(&mut self, to: Link, frame: &[u8], mark: Option<u32>) {
-        let found = self.lines.iter_mut().enumerate().find(|(_, line)| line.port.link == to);
-        let Some((number, line)) = found else { return };
-        if self.wires.free(number) < frame.len() {
-            line.port.overrun = true;
-        }
-        if line.port.overrun {
-            return;
-        }
-        self.wires.send(number, frame);
-        line.port.told = None;
-        line.port.mark = mark.or(line.port.mark);
-    }
-}
-
-impl Outbox for Desk<'_> {
-    fn open(&mut self, _link: Link, _endpoint: Link, _address: i64) -> Option<Room> {
-        None
-    }
-    fn deliver(&mut self, to: &[Link], frame: &[u8]) {
-        for link in to {
-            self.give(*link, frame, None);
-        }
-    }
-    fn mail(&mut self, to: Link, frame: &[u8], mark: u32) {
-        self.give(to, frame, Some(mark));
-    }
-    fn reply(&mut self, to: Link, frame: &[u8]) {
-        self.give(to, frame, None);
-    }
-    fn promise(&mut self, to: Link, granted: &[u8], _refused: &[u8]) {
-        // What is written to the store is durable by now.
-        self.give(to, granted, None);
-    }
-    fn ask(&mut self, token: Token, _ask: Ask<'_>) {
-        // At most one is open for each link, and one call is about one line.
-        self.asked = Some(token);
-    }
-    fn turn_away(&mut self, _endpoint: Link, _address: i64, _frame: &[u8]) {}
-    fn take_back(&mut self, _: Link, _: i64, _: &mut dyn FnMut(&[u8]) -> bool) {}
-    fn unread(&mut self, _link: Link, _each: &mut dyn FnMut(&[u8])) {}
-    fn gone(&mut self, _link: Link) -> bool {
-        false
-    }
-    fn close(&mut self, link: Link) {
-        if let Some(line) = self.lines.iter_mut().find(|line| line.port.link == link) {
-            line.port.closed = true;
-        }
-    }
-    fn shut_down(&mut self) {}
-}
-
-/// What a call is lent.
-pub struct Lent<'h> {
-    /// Milliseconds since the start.
-    pub now: u64,
-    /// Where records go: durable when a write returns.
-    pub store: &'h mut dyn Store,
-    /// Where bytes go.
-    pub wires: &'h mut dyn Wires,
-}
-
-impl core::fmt::Debug for Lent<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Lent").field("now", &self.now).finish_non_exhaustive()
-    }
-}
-
-impl<'a, const LINES: usize, const INPUT: usize> Lines<'a, LINES, INPUT> {
+impl<'l, 'a, const LINES: usize, const INPUT: usize> Lines<'l, 'a, LINES, INPUT> {
     /// Lines around an exchange, whose texts are no longer than `INPUT` allows, with a common
     /// group of this name. The buffers are lent, as the tables are.
     pub fn new(
-        mut exchange: Exchange<'a>,
-        inputs: &'a mut [[u8; INPUT]; LINES],
+        exchange: &'l mut Exchange<'a>,
+        inputs: &'l mut [[u8; INPUT]; LINES],
         common: &[u8],
         store: &mut dyn Store,
     ) -> Self {
         const { assert!(INPUT >= direct::HEADER) };
-        // A store may have brought it back already.
-        let _ = exchange.create_group(common, 0, store);
         let text = exchange.limits().message_length.min(INPUT.saturating_sub(direct::HEADER));
-        let line = Line { framing: Framing::new(text), len: 0, port: Port::NEW };
-        Lines { exchange, lines: [line; LINES], inputs, members: 0, noise: 0 }
+        let line = Line { framing: Framing::new(text), len: 0 };
+        let office = Office::new(exchange, common, store);
+        Lines { office, lines: [line; LINES], inputs, noise: 0 }
     }
 
     /// The exchange.
     pub fn exchange(&self) -> &Exchange<'a> {
-        &self.exchange
+        self.office.exchange
+    }
+
+    /// The number of the user that is bound on a line; 0 for nobody.
+    pub fn user(&self, line: usize) -> u32 {
+        self.office.user(line)
     }
 
     /// Bytes that were dropped as noise.
@@ -191,22 +87,18 @@ impl<'a, const LINES: usize, const INPUT: usize> Lines<'a, LINES, INPUT> {
     /// How many bytes of a line can be received now.
     pub fn space(&self, line: usize, wires: &dyn Wires) -> usize {
         let Some(of) = self.lines.get(line) else { return 0 };
-        match wires.free(line) < RESERVE / 2 {
-            true => 0,
-            false => INPUT.saturating_sub(of.len),
+        match Office::<LINES, RESERVE>::answerable(line, wires) {
+            true => INPUT.saturating_sub(of.len),
+            false => 0,
         }
     }
 
     /// Takes bytes that arrived on a line; those beyond [`Lines::space`] are lost.
     pub fn receive(&mut self, line: usize, bytes: &[u8], lent: &mut Lent<'_>) {
         let Some(of) = self.lines.get_mut(line).filter(|_| !bytes.is_empty()) else { return };
-        of.framing.heard(lent.now, of.len);
-        let input = self.inputs.get_mut(line);
-        if let Some(place) = input.and_then(|input| input.get_mut(of.len..)) {
-            for (place, byte) in place.iter_mut().zip(bytes) {
-                *place = *byte;
-                of.len = of.len.wrapping_add(1);
-            }
+        of.framing.heard(lent.now);
+        if let Some(input) = self.inputs.get_mut(line) {
+            put(input, &mut of.len, bytes);
         }
         self.work(line, lent);
     }
@@ -216,53 +108,32 @@ impl<'a, const LINES: usize, const INPUT: usize> Lines<'a, LINES, INPUT> {
         for number in 0..LINES {
             self.line_timeout(number, lent);
             self.work(number, lent);
-            self.refill(number, lent);
+            self.office.refill(number, lent);
         }
-        if self.exchange.poll_timeout().is_some_and(|due| due <= lent.now) {
-            self.with(lent, |exchange, io| exchange.handle_timeout(io));
-            self.settle(lent);
-        }
+        self.office.handle_timeout(lent);
+        self.settle();
     }
 
     /// When [`Lines::turn`] has something to do, if nothing is received or sent before that.
     pub fn poll_timeout(&self) -> Option<u64> {
         let lines = self.lines.iter().filter_map(|line| line.framing.poll_timeout(line.len));
-        lines.chain(self.exchange.poll_timeout()).min()
+        lines.chain(self.office.exchange.poll_timeout()).min()
     }
 
-    /// Lends the exchange what it needs for one call.
-    fn with<T>(
-        &mut self,
-        lent: &mut Lent<'_>,
-        call: impl FnOnce(&mut Exchange<'a>, &mut Io<'_>) -> T,
-    ) -> T {
-        let mut desk = Desk { lines: &mut self.lines, wires: &mut *lent.wires, asked: None };
-        let (now, store) = (lent.now, &mut *lent.store);
-        call(&mut self.exchange, &mut Io { now, time: now, store, out: &mut desk })
-    }
-
-    /// Ends the sessions that the exchange closed, or whose line was given up.
-    fn settle(&mut self, lent: &mut Lent<'_>) {
-        for number in 0..LINES {
-            let Some(line) = self.lines.get_mut(number) else { return };
-            let Port { link, closed, overrun, .. } = line.port;
-            if !closed && !overrun {
-                continue;
-            }
-            line.framing.closed();
-            line.port = Port::NEW;
-            if !closed {
-                self.with(lent, |exchange, io| exchange.disconnect(link, io));
+    /// The lines whose sessions have ended hunt.
+    fn settle(&mut self) {
+        for (number, line) in self.lines.iter_mut().enumerate() {
+            if self.office.take_ended(number) {
+                line.framing.closed();
             }
         }
     }
 
     /// Uses the frames that are whole.
     fn work(&mut self, number: usize, lent: &mut Lent<'_>) {
-        loop {
-            // An answer to it must have room.
-            let answerable = lent.wires.free(number) >= RESERVE / 2;
-            let Some(line) = self.lines.get_mut(number).filter(|_| answerable) else { return };
+        // The answers to each must have room.
+        while Office::<LINES, RESERVE>::answerable(number, lent.wires) {
+            let Some(line) = self.lines.get_mut(number) else { return };
             let Some(input) = self.inputs.get(number) else { return };
             let next = line.framing.next(input.get(..line.len).unwrap_or(&[]));
             let used = match next {
@@ -281,87 +152,56 @@ impl<'a, const LINES: usize, const INPUT: usize> Lines<'a, LINES, INPUT> {
                     some
                 }
             };
-            let (Some(line), Some(input)) =
-                (self.lines.get_mut(number), self.inputs.get_mut(number))
-            else {
-                return;
-            };
-            let rest = used.min(line.len)..line.len;
-            line.len = rest.len();
-            for (to, from) in rest.enumerate() {
-                if let Some(byte) = input.get(from).copied()
-                    && let Some(place) = input.get_mut(to)
-                {
-                    *place = byte;
-                }
+            let (line, input) = (self.lines.get_mut(number), self.inputs.get_mut(number));
+            if let (Some(line), Some(input)) = (line, input) {
+                take(input, &mut line.len, used);
             }
         }
     }
 
     /// Gives the exchange the first bytes of a line.
     fn give(&mut self, number: usize, some: usize, lent: &mut Lent<'_>) {
-        let Some(link) = self.link(number, some, lent) else { return };
-        let mut desk = Desk { lines: &mut self.lines, wires: &mut *lent.wires, asked: None };
-        let frame = self.inputs.get(number).and_then(|input| input.get(..some)).unwrap_or(&[]);
-        let (now, store) = (lent.now, &mut *lent.store);
-        // A frame is used whole: no question stays open.
-        let mut io = Io { now, time: now, store, out: &mut desk };
-        let _ = self.exchange.receive(link, frame, &mut io);
-        if let Some(token) = desk.asked {
-            // No passwords are kept here: nobody's is right.
-            self.with(lent, |exchange, io| {
-                let _ = exchange.answer_question(token, Reply::Verified(false), io);
-            });
+        self.make_way(number, some, lent);
+        if self.office.link(number).is_none() && !self.office.connect(number, Dialect::Direct, lent)
+        {
+            // There is a session for each line.
+            return;
         }
-        self.settle(lent);
-        let bound = self.exchange.user_of(link).is_some();
-        if let Some(line) = self.lines.get_mut(number).filter(|line| line.port.link == link) {
+        let frame = self.inputs.get(number).and_then(|input| input.get(..some)).unwrap_or(&[]);
+        // A frame is used whole: no question stays open.
+        let _ = self.office.receive(number, frame, lent);
+        self.settle();
+        let bound = self.office.user(number) != 0;
+        if let Some(line) = self.lines.get_mut(number) {
             line.framing.bind(bound);
         }
-        self.admit(lent);
     }
 
-    /// The link of a line, opened if there is none. A frame that is going to bind it ends the
-    /// session that its sender left behind on another line.
-    fn link(&mut self, number: usize, some: usize, lent: &mut Lent<'_>) -> Option<Link> {
-        let line = self.lines.get(number)?;
-        let link = line.port.link;
-        if !link.is_none() && self.exchange.user_of(link).is_some() {
-            return Some(link);
+    /// A frame that is going to bind a line ends the session that its sender left behind on another
+    /// line.
+    fn make_way(&mut self, number: usize, some: usize, lent: &mut Lent<'_>) {
+        if self.office.user(number) != 0 {
+            return;
         }
-        if let Look::Frame(frame, _) = Frame::look(self.inputs.get(number)?.get(..some)?)
-            && let Some(user) = self.exchange.find_user(direct::user(frame.source()))
-        {
-            let user = user.number;
-            let left = |line: &Line| {
-                let there = self.exchange.user_of(line.port.link);
-                there.is_some_and(|there| there.number == user)
-                    && line.framing.silent(lent.now, TAKE_OVER)
-            };
-            if let Some(other) = self.lines.iter().position(left) {
-                self.leave(other, lent);
-            }
+        let frame = self.inputs.get(number).and_then(|input| input.get(..some)).unwrap_or(&[]);
+        let Look::Frame(frame, _) = Frame::look(frame) else { return };
+        let user = self.office.exchange.find_user(direct::user(frame.source()));
+        let Some(user) = user.map(|user| user.number) else { return };
+        let mut lines = self.lines.iter().enumerate();
+        let left = lines.find(|(other, line)| {
+            self.office.user(*other) == user && line.framing.silent(lent.now, TAKE_OVER)
+        });
+        if let Some((other, _)) = left {
+            self.leave(other, lent);
         }
-        if !link.is_none() {
-            return Some(link);
-        }
-        let room = Room::of(lent.wires.free(number).saturating_sub(RESERVE) as u32);
-        // There is a session for each line.
-        let link = self.exchange.connect(Dialect::Direct, room, lent.now).ok()?;
-        let line = self.lines.get_mut(number)?;
-        line.port = Port { link, ..Port::NEW };
-        Some(link)
     }
 
     /// Ends the session of a line.
     fn leave(&mut self, number: usize, lent: &mut Lent<'_>) {
-        let Some(line) = self.lines.get_mut(number) else { return };
-        let link = line.port.link;
-        line.port = Port::NEW;
-        line.framing.bind(false);
-        if !link.is_none() {
-            self.with(lent, |exchange, io| exchange.disconnect(link, io));
-            self.settle(lent);
+        self.office.disconnect(number, lent);
+        self.settle();
+        if let Some(line) = self.lines.get_mut(number) {
+            line.framing.bind(false);
         }
     }
 
@@ -371,45 +211,33 @@ impl<'a, const LINES: usize, const INPUT: usize> Lines<'a, LINES, INPUT> {
         let Some(mut rest) = line.framing.handle_timeout(lent.now, line.len) else { return };
         self.noise = self.noise.wrapping_add(line.len as u32);
         line.len = 0;
-        let link = line.port.link;
         while rest != 0 {
             // The exchange skips so much of a frame that it refused.
             let zeros = [0; direct::HEADER];
             let some = rest.min(zeros.len());
-            let zeros = zeros.get(..some).unwrap_or(&[]);
-            let _ = self.with(lent, |exchange, io| exchange.receive(link, zeros, io));
+            let _ = self.office.receive(number, zeros.get(..some).unwrap_or(&[]), lent);
             rest = rest.saturating_sub(some);
         }
     }
+}
 
-    /// Tells the exchange what a line has taken, and what it can take.
-    fn refill(&mut self, number: usize, lent: &mut Lent<'_>) {
-        let (free, empty) = (lent.wires.free(number), lent.wires.is_empty(number));
-        let Some(line) = self.lines.get_mut(number) else { return };
-        let link = line.port.link;
-        if link.is_none() {
-            return;
-        }
-        if let Some(mark) = line.port.mark.take_if(|_| empty) {
-            self.with(lent, |exchange, io| exchange.taken(link, mark, io));
-        }
-        let room = free.saturating_sub(RESERVE);
-        let Some(line) = self.lines.get_mut(number) else { return };
-        if line.port.told != Some(room) {
-            line.port.told = Some(room);
-            self.with(lent, |exchange, io| exchange.room(link, Room::of(room as u32), io));
-        }
-        self.settle(lent);
+/// Puts bytes behind the `len` that there are, as far as there is room.
+pub(crate) fn put(buffer: &mut [u8], len: &mut usize, bytes: &[u8]) {
+    for (place, byte) in buffer.iter_mut().skip(*len).zip(bytes) {
+        *place = *byte;
+        *len = len.wrapping_add(1);
     }
+}
 
-    /// Puts new users into the common group.
-    fn admit(&mut self, lent: &mut Lent<'_>) {
-        loop {
-            let next = self.exchange.users().map(|user| user.number).find(|n| *n > self.members);
-            let Some(next) = next else { return };
-            self.members = next;
-            // Without room for a membership it is a user without one.
-            let _ = self.exchange.join(next, 1, -1, lent.store);
+/// Takes the first `used` of `len` bytes away.
+pub(crate) fn take(buffer: &mut [u8], len: &mut usize, used: usize) {
+    let rest = used.min(*len)..*len;
+    *len = rest.len();
+    for (to, from) in rest.enumerate() {
+        if let Some(byte) = buffer.get(from).copied()
+            && let Some(place) = buffer.get_mut(to)
+        {
+            *place = byte;
         }
     }
 }

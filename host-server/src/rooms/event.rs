@@ -18,6 +18,7 @@ pub const ARGUMENTS: usize = 16;
 pub const STRING: usize = 4096;
 /// The event that carries an image in. Its arguments: advert, chat, name, type, data; then others.
 const IMAGE: &str = "chat-img";
+const NAME: usize = 2;
 const TYPE: usize = 3;
 const DATA: usize = 4;
 
@@ -73,13 +74,17 @@ impl Event {
         Ok(event)
     }
 
-    /// The number of its attachment and the type it says to be of, if it carries an image.
-    pub fn image(&self) -> Option<(usize, &str)> {
+    /// If it carries an image: the number of its attachment, the image's name and the type it says
+    /// to be of.
+    pub fn image(&self) -> Option<(usize, &str, &str)> {
         if self.name != IMAGE {
             return None;
         }
-        match (self.arguments.get(TYPE)?, self.arguments.get(DATA)?) {
-            (Argument::Text(kind), Argument::Attachment(n)) => Some((*n, kind)),
+        let arguments = &self.arguments;
+        match (arguments.get(NAME)?, arguments.get(TYPE)?, arguments.get(DATA)?) {
+            (Argument::Text(name), Argument::Text(kind), Argument::Attachment(n)) => {
+                Some((*n, name, kind))
+            }
             _ => None,
         }
     }
@@ -291,7 +296,7 @@ mod tests {
     fn the_data_of_an_image_is_its_size_whatever_was_sent_for_it() {
         let with = r#"["chat-img",1,0,"n","image/png",{"_placeholder":true,"num":0}]"#;
         let event = Event::parse(with).unwrap();
-        assert_eq!(event.image(), Some((0, "image/png")));
+        assert_eq!(event.image(), Some((0, "n", "image/png")));
         let head = b"\x96\xa8chat-img\x01\x00\xa1n\xa9image/png";
         assert_eq!(event.encode(Ok(300)), [&head[..], b"\xcd\x01\x2c"].concat());
         assert_eq!(event.encode(Err(NoImage::TooLong)), [&head[..], b"\xfe"].concat());

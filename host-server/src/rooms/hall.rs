@@ -26,7 +26,7 @@ use super::inbox::Incoming;
 use super::outlet::Cache;
 use super::packet::{Gauge, Packet};
 use super::session::{Bucket, Rate};
-use super::{Arrival, Arrivals, Command, FindImage, Why};
+use super::{Arrival, Arrivals, Command, Index, Why};
 
 /// How long a client may take to connect to the namespace after its transport has.
 const CONNECT: Duration = Duration::from_secs(20);
@@ -107,7 +107,7 @@ pub(super) struct Hall {
     pub(super) limits: Limits,
     pub(super) arrivals: Arc<Arrivals>,
     pub(super) images: Arc<Images>,
-    pub(super) find: FindImage,
+    pub(super) index: Arc<dyn Index>,
     low: UnboundedSender<u64>,
     parse: ParseConfig,
 }
@@ -124,7 +124,7 @@ impl Hall {
         limits: Limits,
         arrivals: Arc<Arrivals>,
         images: Arc<Images>,
-        find: FindImage,
+        index: Arc<dyn Index>,
         low: UnboundedSender<u64>,
     ) -> Hall {
         let parse = ParseConfig {
@@ -132,7 +132,7 @@ impl Hall {
             max_incoming_binary_buf_size: LONGEST + BESIDE,
             ..ParseConfig::default()
         };
-        Hall { state: Mutex::default(), limits, arrivals, images, find, low, parse }
+        Hall { state: Mutex::default(), limits, arrivals, images, index, low, parse }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -338,11 +338,10 @@ impl EngineIoHandler for Hall {
         });
     }
 
-    fn on_disconnect(&self, engine: Arc<Engine>, reason: DisconnectReason) {
+    fn on_disconnect(&self, engine: Arc<Engine>, _reason: DisconnectReason) {
         self.state().transports.remove(&engine.id);
         let Some(id) = engine.data.id.get().copied() else { return };
         if self.forget(id).is_some() {
-            tracing::debug!(socket = id, ?reason, "a socket is gone");
             self.arrivals.push(Arrival::Gone(id, Why::Left));
         }
     }

@@ -8,14 +8,15 @@
 //!
 //! Which message has which image is in the store. An image that no message got, because the
 //! exchange refused it or the server was killed before the commit, is removed: at once
-//! ([`Images::refused`]), or when the server starts ([`Images::open`]).
+//! ([`Images::refused`]), or when all are looked through ([`super::sweep`]).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use imagesize::ImageType;
@@ -33,7 +34,7 @@ const NEW: &str = "new";
 pub const TYPES: [&str; 4] = ["image/gif", "image/jpeg", "image/png", "image/webp"];
 
 /// The SHA-256 of an image.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hash(pub [u8; 32]);
 
 impl Hash {
@@ -119,12 +120,11 @@ struct Pending {
 }
 
 impl Images {
-    /// Those in a directory, which is made if need be. `known` has every image that a message has:
-    /// others are removed. Together they may have so many bytes.
+    /// Those in a directory, which is made if need be. Together they may have so many bytes.
     ///
     /// # Errors
     /// The directory cannot be made or read.
-    pub fn open(directory: &Path, known: &HashSet<Hash>, most: u64) -> io::Result<Images> {
+    pub fn open(directory: &Path, most: u64) -> io::Result<Images> {
         fs::create_dir_all(directory)?;
         if let Some(parent) = directory.parent() {
             File::open(parent)?.sync_all()?;
@@ -132,10 +132,9 @@ impl Images {
         let mut bytes = 0;
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
-            let hash = entry.file_name().to_str().and_then(Hash::parse);
-            if hash.is_some_and(|hash| known.contains(&hash)) {
+            if named(&entry).is_some() {
                 bytes += entry.metadata()?.len();
-            } else if hash.is_some() || entry.path().extension().is_some_and(|e| e == NEW) {
+            } else if entry.path().extension().is_some_and(|extension| extension == NEW) {
                 fs::remove_file(entry.path())?;
             }
         }
@@ -228,7 +227,27 @@ impl Images {
         }
     }
 
-    /// The last message that had this image is gone: so is the image, unless another may get it.
+    /// All of them that are as old as this, in no order.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn list(&self, old: Duration) -> io::Result<Vec<Hash>> {
+        let Some(directory) = &self.directory else {
+            return Ok(self.inner().memory.keys().copied().collect());
+        };
+        let mut list = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            let is_old = || {
+                let changed = entry.metadata().and_then(|metadata| metadata.modified());
+                changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= old))
+            };
+            list.extend(named(&entry).filter(|_| is_old()));
+        }
+        Ok(list)
+    }
+
+    /// No message has this image any more: it is removed, unless one may get it.
     pub fn removed(&self, hash: Hash) {
         let mut inner = self.inner();
         match inner.pending.get_mut(&hash) {
@@ -280,6 +299,11 @@ impl Inner {
         }
         none && new
     }
+}
+
+/// The image that a file is, by its name.
+fn named(entry: &fs::DirEntry) -> Option<Hash> {
+    entry.file_name().to_str().and_then(Hash::parse)
 }
 
 /// Writes an image under its name, in one step: whoever looks finds all of it or nothing.
@@ -343,7 +367,7 @@ pub mod tests {
     fn an_image_is_kept_once_and_read_back_and_a_damaged_one_is_not_served() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("images");
-        let images = Images::open(&path, &HashSet::new(), 100).unwrap();
+        let images = Images::open(&path, 100).unwrap();
         let image = Bytes::from_static(PNG);
         let hash = images.keep(&image).unwrap();
         images.accepted(hash);
@@ -351,8 +375,7 @@ pub mod tests {
         images.refused(hash);
         assert_eq!(images.read(hash).unwrap(), image, "a message has it");
         assert_eq!(files(&path), 1);
-        let known = HashSet::from([hash]);
-        let images = Images::open(&path, &known, 100).unwrap();
+        let images = Images::open(&path, 100).unwrap();
         assert_eq!(images.read(hash).unwrap(), image);
 
         let file = path.join(hash.to_string());
@@ -367,7 +390,7 @@ pub mod tests {
     #[test]
     fn an_image_that_no_message_got_is_removed() {
         let directory = tempfile::tempdir().unwrap();
-        let images = Images::open(directory.path(), &HashSet::new(), 100).unwrap();
+        let images = Images::open(directory.path(), 100).unwrap();
         let (png, gif) = (Bytes::from_static(PNG), Bytes::from_static(GIF));
         let hash = images.keep(&png).unwrap();
         images.keep(&png).unwrap();
@@ -378,18 +401,31 @@ pub mod tests {
         let (png, gif) = (images.keep(&png).unwrap(), images.keep(&gif).unwrap());
         images.accepted(gif);
         fs::write(directory.path().join("half.new"), b"").unwrap();
+        fs::write(directory.path().join("else"), b"").unwrap();
         // As after a crash.
-        let images = Images::open(directory.path(), &HashSet::from([gif]), 100).unwrap();
-        assert_eq!(files(directory.path()), 1);
+        let images = Images::open(directory.path(), 100).unwrap();
+        let mut list = images.list(Duration::ZERO).unwrap();
+        list.sort();
+        let mut both = [png, gif];
+        both.sort();
+        assert_eq!(list, both);
+        assert_eq!(images.list(Duration::from_secs(60)).unwrap(), [], "they are young");
+        images.removed(png);
+        assert_eq!(images.list(Duration::ZERO).unwrap(), [gif]);
         assert!(images.read(png).is_err());
+        // One that a message may get just now stays, until that is refused.
+        images.keep(&Bytes::from_static(GIF)).unwrap();
         images.removed(gif);
-        assert_eq!(files(directory.path()), 0);
+        assert!(images.read(gif).is_ok());
+        images.refused(gif);
+        assert!(images.read(gif).is_err());
+        assert_eq!(files(directory.path()), 1, "what is not ours");
     }
 
     #[test]
     fn no_more_are_kept_than_there_is_room_for() {
         let directory = tempfile::tempdir().unwrap();
-        let on_disk = Images::open(directory.path(), &HashSet::new(), PNG.len() as u64).unwrap();
+        let on_disk = Images::open(directory.path(), PNG.len() as u64).unwrap();
         for images in [on_disk, Images::in_memory(PNG.len() as u64)] {
             let (png, gif) = (Bytes::from_static(PNG), Bytes::from_static(GIF));
             let hash = images.keep(&png).unwrap();

@@ -43,7 +43,7 @@ impl Hall {
     /// A socket has sent an event.
     pub(super) fn arrived(self: &Arc<Hall>, id: u64, event: Event, attachment: Option<Bytes>) {
         let image = match (event.image(), attachment) {
-            (Some((0, kind)), Some(bytes)) => check(&bytes, kind).map(|()| bytes),
+            (Some((0, _, kind)), Some(bytes)) => check(&bytes, kind).map(|()| bytes),
             _ => Err(NoImage::Content),
         };
         let incoming = Incoming { event, image };
@@ -123,8 +123,11 @@ impl Hall {
             drop(state);
             match kept {
                 Ok(hash) => {
-                    let size = bytes.len() as u32;
-                    hall.give(id, event.encode(Ok(size)), Some(Image { hash, bytes }));
+                    let (name, kind) =
+                        event.image().map_or(("", ""), |(_, name, kind)| (name, kind));
+                    let (name, kind) = (name.to_owned(), kind.to_owned());
+                    let event = event.encode(Ok(bytes.len() as u32));
+                    hall.give(id, event, Some(Image { name, kind, hash, bytes }));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "an image cannot be kept");

@@ -194,7 +194,7 @@ impl Links {
     /// The exchange has used the event. `posted`: the id of the message that has its image.
     pub fn used(&mut self, image: Option<Image>, posted: Option<u64>) {
         let Some(id) = self.current.take() else { return };
-        if let Some(Image { hash, bytes }) = image
+        if let Some(Image { hash, bytes, .. }) = image
             && let Some(rooms) = &self.rooms
         {
             match posted {

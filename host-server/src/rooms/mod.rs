@@ -27,6 +27,7 @@ mod event;
 mod hall;
 pub mod images;
 mod inbox;
+pub mod index;
 pub mod links;
 mod origin;
 mod outlet;
@@ -34,6 +35,7 @@ mod packet;
 mod page;
 mod session;
 mod site;
+mod sweep;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -76,12 +78,26 @@ const FAREWELL: Duration = Duration::from_millis(1000);
 /// How long answers on their way may take then.
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
-/// Finds which image a message has, by the message's id; answers from any thread.
-pub type FindImage = Arc<dyn Fn(u64, Box<dyn FnOnce(Option<Hash>) + Send>) + Send + Sync>;
+/// Called with an answer, from any thread.
+pub type Answer<T> = Box<dyn FnOnce(T) + Send>;
+
+/// Knows which message has which image, as far as that is committed.
+pub trait Index: std::fmt::Debug + Send + Sync {
+    /// The image of a message, by the message's id.
+    fn find(&self, id: u64, answer: Answer<Option<Hash>>);
+
+    /// Images that messages have, in order, behind one: the next of them, none if there are no more.
+    /// `None` as the answer: it cannot be told now.
+    fn used(&self, after: Option<Hash>, answer: Answer<Option<Vec<Hash>>>);
+}
 
 /// An image that was kept, for a message that is about to be.
 #[derive(Clone, Debug)]
 pub struct Image {
+    /// What its sender calls it.
+    pub name: String,
+    /// Its type.
+    pub kind: String,
     /// Of its bytes.
     pub hash: Hash,
     /// Its bytes.
@@ -216,7 +232,7 @@ impl Rooms {
         config: &config::Rooms,
         clients: u32,
         images: Images,
-        find: FindImage,
+        index: Arc<dyn Index>,
         waker: Waker,
     ) -> io::Result<Rooms> {
         let listener = TcpListener::bind(config.listen)?;
@@ -237,7 +253,7 @@ impl Rooms {
             sockets: clients as usize,
         };
         let hall =
-            Arc::new(Hall::new(limits, Arc::clone(&arrivals), Arc::clone(&images), find, low));
+            Arc::new(Hall::new(limits, Arc::clone(&arrivals), Arc::clone(&images), index, low));
         let guard = Guard::new(&config.origins, address.ip().is_loopback());
         let run = Run {
             hall,
@@ -247,7 +263,9 @@ impl Rooms {
             guard,
             connections: 2 * limits.sockets + VISITORS,
         };
+        let over = WakeAtTheEnd(arrivals.waker.clone());
         let thread = std::thread::Builder::new().name("rooms".into()).spawn(move || {
+            let _over = over;
             match runtime.block_on(run.run(listener)) {
                 Ok(()) => {}
                 Err(error) => tracing::error!(%error, "rooms cannot go on"),
@@ -255,6 +273,11 @@ impl Rooms {
             runtime.shutdown_timeout(FAREWELL);
         })?;
         Ok(Rooms { address, arrivals, commands, batch: Vec::new(), behind, images, thread })
+    }
+
+    /// Whether the thread has ended, though nobody told it to.
+    pub fn is_over(&self) -> bool {
+        self.thread.is_finished()
     }
 
     /// Where it listens.
@@ -315,6 +338,15 @@ impl Rooms {
     }
 }
 
+/// Has the thread of the exchange notice the end of this one, however that comes.
+struct WakeAtTheEnd(Waker);
+
+impl Drop for WakeAtTheEnd {
+    fn drop(&mut self) {
+        self.0.wake();
+    }
+}
+
 /// What the thread runs.
 struct Run {
     hall: Arc<Hall>,
@@ -341,6 +373,7 @@ impl Run {
         let engine = EngineIoService::with_config(Arc::clone(&self.hall), config);
         let site = Arc::new(Site::new(Arc::clone(&self.hall), engine, self.guard));
         let accepting = tokio::spawn(site::serve(listener, site, self.connections));
+        let sweeping = tokio::spawn(sweep::run(Arc::clone(&self.hall)));
         'run: loop {
             tokio::select! {
                 batch = self.orders.recv() => {
@@ -358,6 +391,7 @@ impl Run {
             }
         }
         accepting.abort();
+        sweeping.abort();
         self.hall.close_all();
         let _ = tokio::time::timeout(FAREWELL, self.hall.empty()).await;
         tokio::time::sleep(LAST_WORDS).await;

@@ -148,12 +148,10 @@ impl Hall {
                 None => {
                     let (found, answer) = oneshot::channel();
                     // Who asked may be gone when the answer comes.
-                    (hall.find)(
-                        id,
-                        Box::new(move |hash| {
-                            let _ = found.send(hash);
-                        }),
-                    );
+                    let answer_to = Box::new(move |hash| {
+                        let _ = found.send(hash);
+                    });
+                    hall.index.find(id, answer_to);
                     answer.await.ok().flatten()
                 }
             };

@@ -181,7 +181,7 @@ impl Server<'_> {
     fn one_out(&mut self, batch: &mut Batch, at: usize, i: usize, taken: &mut Vec<(Link, u32)>) {
         let (Op { link, what }, refused) = (batch.ops[i], batch.refused);
         let Some(seat) = self.out.seats.get(link) else { return };
-        let port = seat.port;
+        let (port, all) = (seat.port, seat.queued.saturating_add(seat.queued_replies));
         match what {
             What::Deliver(frame) | What::Mail(frame, _) => {
                 seat.queued = seat.queued.saturating_sub(batch.frame(frame).len() as u32);
@@ -209,6 +209,11 @@ impl Server<'_> {
             }
             (Port::Tcp(place), _) => {
                 let Some(connection) = self.tcp.connections.get_mut(place as usize) else { return };
+                if !connection.touched {
+                    connection.touched = true;
+                    connection.expect(all);
+                    self.wet.push(place);
+                }
                 match what {
                     What::Mail(frame, mark) => connection.give_mail(batch.frame(frame), mark),
                     What::Promise(_, frame) if refused => connection.give(batch.frame(frame)),
@@ -217,10 +222,6 @@ impl Server<'_> {
                     | What::Part(frame, _)
                     | What::Promise(frame, _) => connection.give(batch.frame(frame)),
                     What::Run(_) | What::Merge(_) | What::Close | What::Done => {}
-                }
-                if !connection.touched {
-                    connection.touched = true;
-                    self.wet.push(place);
                 }
             }
             (Port::Client(place), What::Close) => {

@@ -8,7 +8,7 @@
 
 use std::cmp::Ordering;
 
-use centrala_core::dialect::native;
+use centrala_core::dialect::{Dialect, native};
 use centrala_core::exchange::Link;
 use centrala_core::host::Room;
 
@@ -16,15 +16,10 @@ use super::{Server, lend};
 use crate::outbox::Port;
 use crate::sysv::lanes::Lanes;
 use crate::sysv::process::Life;
-use crate::tcp::connection::ROOM;
+use crate::tcp::connection::room_of;
 
 /// Milliseconds between two looks at a link that takes nothing.
 const BACKOFF: u64 = 512;
-/// A connection that may have no more room than this is asked how much it has.
-const ASKED_TCP: u32 = ROOM / 2;
-/// A connection with less room than this is looked at again: a peer that reads has its room back
-/// within a millisecond, before the next batch needs it.
-const LOW_TCP: u32 = ROOM / 4 * 3;
 
 /// When to look at a link.
 #[derive(Clone, Copy, Debug)]
@@ -89,19 +84,22 @@ impl Server<'_> {
         let Some(connection) = self.tcp.connections.get_mut(place as usize) else { return };
         let acknowledged = connection.acknowledged();
         let (room, has_mail) = (connection.room(), connection.has_mail());
+        let dialect = connection.dialect;
         if let Some(mark) = acknowledged {
             self.exchange.taken(link, mark, lend!(self));
         }
         let more = self.tell(link, Room::of(room), false);
-        if room < self.low_tcp() || has_mail {
+        if room < self.low_tcp(dialect) || has_mail {
             self.look_later(link, more || acknowledged.is_some());
         }
     }
 
-    /// A connection with less room than this may lack it for a message.
-    fn low_tcp(&self) -> u32 {
+    /// A connection with less room than this is asked how much it has, and looked at again: it may
+    /// lack it for the next batch, or for one long message.
+    fn low_tcp(&self, dialect: Dialect) -> u32 {
         let longest = native::frame_max(self.exchange.limits().message_length);
-        LOW_TCP.max(u32::try_from(longest).unwrap_or(ROOM)).min(ROOM)
+        let room = room_of(dialect);
+        (room / 2).max(u32::try_from(longest).unwrap_or(room)).min(room)
     }
 
     fn look_at_queue(&mut self, link: Link, place: u32) {
@@ -162,8 +160,8 @@ impl Server<'_> {
                     };
                     let has_mail = connection.has_mail();
                     let mut room = left;
-                    let low = self.low_tcp();
-                    if left <= ASKED_TCP.max(low) {
+                    let low = self.low_tcp(connection.dialect);
+                    if left < low {
                         room = connection.room();
                         self.tell(link, Room::of(room), true);
                     }

@@ -13,6 +13,7 @@ mod commits;
 mod lanes;
 mod let_out;
 mod links;
+mod pages;
 mod questions;
 mod rooms;
 mod start;
@@ -35,7 +36,7 @@ use crate::poll::{Event, Interest, Poll, Source, Waker};
 use crate::store::Keep;
 use crate::sysv::receiver::{self, Taken};
 use crate::tcp::Tcp;
-use crate::tcp::connection::{Got, LINGER, ROOM};
+use crate::tcp::connection::{Got, LINGER, room_of};
 use commits::Commits;
 use links::Due;
 use questions::Questions;
@@ -221,8 +222,8 @@ impl Server<'_> {
         let accepted = self.tcp.accept(at);
         self.out.counters.refused += std::mem::take(&mut self.tcp.refused);
         for place in accepted {
-            let room = Room::of(ROOM);
             let Some(connection) = self.tcp.connections.get_mut(place as usize) else { continue };
+            let room = Room::of(room_of(connection.dialect));
             match self.exchange.connect(connection.dialect, room, self.out.now) {
                 Ok(link) => {
                     self.out.counters.accepted += 1;

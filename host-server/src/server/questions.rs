@@ -1,16 +1,17 @@
 //! Questions of the exchange, and their answers.
 //!
 //! A question is asked when all that was written before it is committed, so that a page of mail
-//! holds it. Answers come from other threads: they wake the
-//! loop, which gives them to the exchange.
+//! holds it. Answers come from other threads: they wake the loop, which gives them to the exchange.
+//! Histories and counts are in `pages.rs`.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use centrala_core::exchange::Token;
+use centrala_core::exchange::{Link, Token};
 use centrala_core::host::Reply;
 use centrala_store::{Error, MailPage};
 
+use super::pages::Found;
 use super::{Server, lend};
 use crate::outbox::{MailAsked, Port, Question};
 use crate::passwords::Pool;
@@ -28,6 +29,8 @@ enum Answer {
     Prepared(Token, Option<String>),
     /// Mail.
     Page(MailAsked, Result<MailPage, Error>),
+    /// Of a history, counts, or one message.
+    Read(Found),
 }
 
 /// Questions on their way.
@@ -45,12 +48,17 @@ pub(super) struct Questions {
 
 /// Answers a question from any thread.
 #[derive(Clone, Debug)]
-struct Reach {
+pub(super) struct Reach {
     answered: Sender<Answer>,
     waker: Waker,
 }
 
 impl Reach {
+    /// What was read of a history.
+    pub(super) fn found(&self, found: Found) {
+        self.answer(Answer::Read(found));
+    }
+
     fn answer(&self, answer: Answer) {
         // Once the loop has ended nobody waits for it.
         let _ = self.answered.send(answer);
@@ -67,7 +75,7 @@ impl Questions {
         Ok(Questions { pool, answered, answers, waker, waiting, again: Vec::new() })
     }
 
-    fn reach(&self) -> Reach {
+    pub(super) fn reach(&self) -> Reach {
         Reach { answered: self.answered.clone(), waker: self.waker.clone() }
     }
 
@@ -99,16 +107,11 @@ impl Server<'_> {
                     }
                 }
                 Question::Mail(asked) => self.read_mail(asked),
-                Question::History { token, .. } | Question::Message { token, .. } => {
-                    self.exchange.history_page(token, 0, [], true, lend!(self));
-                    self.out.rooms.answered(token);
-                    self.feed_sockets();
+                Question::History { token, user, chat, before, limit } => {
+                    self.read_history(token, user, chat, before, limit);
                 }
-                Question::Chats { token, .. } => {
-                    self.exchange.chats_page(token, 0, [], true, lend!(self));
-                    self.out.rooms.answered(token);
-                    self.feed_sockets();
-                }
+                Question::Message { token, sequence } => self.read_message(token, sequence),
+                Question::Chats { token, user } => self.read_counts(token, user),
             }
         }
     }
@@ -154,6 +157,7 @@ impl Server<'_> {
                     tracing::error!(%error, user = asked.user, "mail cannot be read");
                     self.questions.again.push((self.out.now + AGAIN, asked));
                 }
+                Answer::Read(found) => self.tell_found(found),
             }
         }
     }
@@ -163,10 +167,20 @@ impl Server<'_> {
         let answered = self.exchange.answer_question(token, reply, lend!(self));
         self.out.queues.sender = 0;
         self.out.rooms.answered(token);
-        let seat = answered.ok().and_then(|link| self.out.seats.get(link));
-        match seat.map(|seat| seat.port) {
+        match answered {
+            Ok(link) => self.feed_link(link),
+            // It may be one more of another link's by now.
+            Err(_) => self.feed_sockets(),
+        }
+    }
+
+    /// Gives the exchange what it did not take from a link while a question was open.
+    pub(super) fn feed_link(&mut self, link: Link) {
+        match self.out.seats.get(link).map(|seat| seat.port) {
             Some(Port::Tcp(place)) => self.feed(place),
-            _ => self.feed_sockets(),
+            Some(Port::Rooms) => self.feed_sockets(),
+            // Each of a queue's messages is taken, or refused.
+            Some(Port::Client(_) | Port::Endpoint(_) | Port::Lane(..)) | None => {}
         }
     }
 

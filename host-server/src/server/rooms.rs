@@ -1,17 +1,22 @@
 //! Sockets of `rooms`: what has arrived from them, and what becomes of what they were sent.
 
+use std::io;
+
 use centrala_core::dialect::Dialect;
-use centrala_core::exchange::Link;
+use centrala_core::exchange::{Link, message_id};
 use centrala_core::host::Room;
 
 use super::{Server, lend};
 use crate::outbox::{Batch, Port, What};
 use crate::rooms::links::{Fate, Input, ROOM};
-use crate::rooms::{Arrival, Why};
+use crate::rooms::{Arrival, Rooms, Why};
 
 impl Server<'_> {
     /// Gives the exchange what has arrived from sockets.
     pub(super) fn receive_from_rooms(&mut self) {
+        if self.out.rooms.rooms().is_some_and(Rooms::is_over) {
+            self.broken = Some(io::Error::other("the thread of rooms has ended"));
+        }
         for arrival in self.out.rooms.take() {
             match arrival {
                 Arrival::Connected(socket) => self.socket_connected(socket),
@@ -53,10 +58,15 @@ impl Server<'_> {
     fn feed_socket(&mut self, socket: u64) {
         while let Some((link, Input { bytes, image })) = self.out.rooms.begin(socket) {
             if let Some(image) = &image {
-                self.store.hold_image(image.hash);
+                self.store.hold_image(centrala_store::Image {
+                    hash: image.hash.0,
+                    name: image.name.clone().into_bytes(),
+                    kind: image.kind.clone().into_bytes(),
+                    size: image.bytes.len() as u32,
+                });
             }
             let used = self.exchange.receive(link, &bytes, lend!(self));
-            let posted = image.as_ref().and_then(|_| self.store.drop_image());
+            let posted = image.as_ref().and_then(|_| self.store.drop_image()).map(message_id);
             if used == Ok(0) {
                 return self.out.rooms.not_used(Input { bytes, image });
             }
@@ -79,6 +89,7 @@ impl Server<'_> {
             self.out.rooms.disconnected(link);
             self.out.seats.remove(link);
         }
+        tracing::debug!(socket, ?why, "a socket is gone");
     }
 
     /// Tells the exchange what has become of mail.

@@ -1,6 +1,6 @@
 //! Starting: everything that the server needs, or nothing.
 
-use std::collections::{BinaryHeap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -134,33 +134,26 @@ impl<'m> Server<'m> {
             })?;
         }
         if let Some(rooms) = &config.rooms {
-            server.add_rooms(rooms, config, restored)?;
+            server.add_rooms(rooms, config)?;
         }
         server.restore_sessions(&restored.sessions);
         Ok(server)
     }
 
     /// Starts the thread of `rooms`.
-    fn add_rooms(
-        &mut self,
-        rooms: &config::Rooms,
-        config: &Config,
-        restored: &Restored,
-    ) -> Result<(), StartError> {
+    fn add_rooms(&mut self, rooms: &config::Rooms, config: &Config) -> Result<(), StartError> {
         let most = u64::from(rooms.images) << 20;
         let images = match config.data.directory().map_err(|e| StartError(e.to_string()))? {
             None => Images::in_memory(most),
             Some(directory) => {
                 let directory = directory.join("images");
-                let known = HashSet::new();
-                let _ = restored;
-                Images::open(&directory, &known, most).map_err(|error| {
+                Images::open(&directory, most).map_err(|error| {
                     StartError(format!("data: {}: {error}", directory.display()))
                 })?
             }
         };
-        let (clients, find) = (config.limits.clients, self.store.image_finder());
-        let thread = Rooms::start(rooms, clients, images, find, self.poll.waker());
+        let (clients, index) = (config.limits.clients, self.store.image_index());
+        let thread = Rooms::start(rooms, clients, images, index, self.poll.waker());
         let thread = thread.map_err(|error| no_address("rooms.listen", rooms.listen, &error))?;
         self.ready.push(format!("rooms: http://{}/", thread.address()));
         self.out.rooms.set(thread);

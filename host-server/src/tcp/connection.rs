@@ -1,6 +1,6 @@
 //! One connection.
 //!
-//! **Room.** A connection takes up to [`ROOM`] bytes that its peer has not acknowledged; the
+//! **Room.** A connection takes up to [`room_of`] bytes that its peer has not acknowledged; the
 //! socket's buffer is as large, so that they lie in the kernel. What the exchange sends beyond that
 //! waits in its mailboxes. Mail has been taken when the peer's TCP has acknowledged its last byte
 //! (`SIOCOUTQ`); in `native`, when the client says so.
@@ -29,8 +29,19 @@ use crate::poll::{Interest, Poll, Source};
 
 /// Bytes that a connection takes beyond what its peer has acknowledged.
 pub const ROOM: u32 = 64 * 1024;
-/// Bytes of the socket's buffer: `ROOM`, and what the kernel counts for keeping it.
-const SOCKET_BUFFER: usize = 2 * ROOM as usize;
+/// The same in `native`, whose clients acknowledge mail themselves: a burst of messages fits.
+pub const NATIVE_ROOM: u32 = 256 * 1024;
+
+/// Bytes that a connection of a dialect takes beyond what its peer has acknowledged.
+pub const fn room_of(dialect: Dialect) -> u32 {
+    match dialect {
+        Dialect::Native => NATIVE_ROOM,
+        _ => ROOM,
+    }
+}
+
+/// Bytes of memory that an empty buffer may keep.
+const KEPT: usize = 1024;
 /// Bytes of output that wait in the server, from which on a connection is not read.
 pub const PAUSE: usize = 64 * 1024;
 /// Bytes of output that wait in the server, from which on a connection is closed.
@@ -99,7 +110,8 @@ impl Connection {
     ) -> io::Result<Connection> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
-        setsockopt(&stream, sockopt::SndBuf, &SOCKET_BUFFER)?;
+        // The room, and what the kernel counts for keeping it.
+        setsockopt(&stream, sockopt::SndBuf, &(2 * room_of(dialect) as usize))?;
         setsockopt(&stream, sockopt::KeepAlive, &true)?;
         setsockopt(&stream, sockopt::TcpKeepIdle, &IDLE)?;
         setsockopt(&stream, sockopt::TcpKeepInterval, &INTERVAL)?;
@@ -134,6 +146,11 @@ impl Connection {
             Err(error) if is_later(&error) => Got::Nothing,
             Err(error) => Got::End(Some(error)),
         }
+    }
+
+    /// So many bytes are to come behind the output.
+    pub fn expect(&mut self, bytes: u32) {
+        self.output.reserve(bytes as usize);
     }
 
     /// Puts bytes behind the output.
@@ -186,7 +203,9 @@ impl Connection {
         }
         if self.waiting() == 0 {
             self.output.clear();
-            self.output.shrink_to(4096);
+            if self.output.capacity() > KEPT {
+                self.output = Vec::new();
+            }
             self.written = 0;
             if self.leaving && !self.shut {
                 self.shut = true;
@@ -217,7 +236,8 @@ impl Connection {
 
     /// How much it can take now.
     pub fn room(&self) -> u32 {
-        ROOM.saturating_sub(u32::try_from(self.unacknowledged()).unwrap_or(u32::MAX))
+        room_of(self.dialect)
+            .saturating_sub(u32::try_from(self.unacknowledged()).unwrap_or(u32::MAX))
     }
 
     /// Whether mail waits to be acknowledged.

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test crate uses its part.
 
 pub mod native;
+pub mod socket_io;
 pub mod sysv;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -52,6 +53,7 @@ pub struct Server {
     pub child: Child,
     pub key: i32,
     pub address: Option<SocketAddr>,
+    pub native: Option<SocketAddr>,
     /// Where `rooms` is, if it was asked for.
     pub rooms: String,
     pub log: Arc<Mutex<String>>,
@@ -98,18 +100,19 @@ impl Server {
             }
         });
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let (mut address, mut rooms) = (None, String::new());
+        let (mut address, mut native, mut rooms) = (None, None, String::new());
         let sections = 2 + more.lines().filter(|line| READY.contains(line)).count();
         for _ in 0..sections {
             let line = lines.next().expect("a readiness line").unwrap();
             match line.split_once(": ") {
                 Some(("direct", at)) => address = Some(at.parse().unwrap()),
+                Some(("native", at)) => native = Some(at.parse().unwrap()),
                 Some(("rooms", at)) => rooms = at.into(),
                 Some(("topics", at)) => assert_eq!(at, format!("key {key}")),
                 other => assert!(other.is_some(), "{line}"),
             }
         }
-        Server { child, key, address, rooms, log, _directory: directory }
+        Server { child, key, address, native, rooms, log, _directory: directory }
     }
 
     pub fn queue(&self) -> Queue {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-use centrala_core::dialect::native::{Event, HEADER, How, Request, To, VERSION, Who, look};
+use centrala_core::dialect::native::{Chat, Event, HEADER, How, Request, To, VERSION, Who, look};
 
 use super::LONG;
 
@@ -16,6 +16,10 @@ pub struct Native {
     answers: VecDeque<(u32, Result<How, String>)>,
     /// Messages that came, with their marks.
     messages: VecDeque<(u32, String)>,
+    /// What histories showed: numbers and texts.
+    pub said: VecDeque<(u64, String)>,
+    /// What was counted: of each conversation all messages, and new ones.
+    pub counts: VecDeque<(Chat, u64, u64)>,
     id: u32,
     /// Its number.
     pub user: u32,
@@ -28,7 +32,8 @@ impl Native {
         stream.set_read_timeout(Some(LONG)).unwrap();
         stream.set_nodelay(true).unwrap();
         let (answers, messages) = (VecDeque::new(), VecDeque::new());
-        Native { stream, input: Vec::new(), answers, messages, id: 0, user: 0 }
+        let (said, counts) = (VecDeque::new(), VecDeque::new());
+        Native { stream, input: Vec::new(), answers, messages, said, counts, id: 0, user: 0 }
     }
 
     pub fn log_in(address: SocketAddr, name: &str) -> Native {
@@ -103,6 +108,10 @@ impl Native {
                     let text = String::from_utf8(message.text.to_vec()).unwrap();
                     self.messages.push_back((message.mark, text));
                 }
+                Event::Said { number, text, .. } => {
+                    self.said.push_back((number, String::from_utf8(text.to_vec()).unwrap()));
+                }
+                Event::Count { chat, all, new, .. } => self.counts.push_back((chat, all, new)),
                 _ => {}
             }
             assert!(used >= HEADER);

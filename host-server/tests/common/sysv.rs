@@ -74,7 +74,8 @@ impl Office {
         let listens = |line: &str, at: usize| ready.get(at)?.strip_prefix(line)?.parse().ok();
         let (address, native) = (listens("direct: ", 0), listens("native: ", 1));
         let rooms = String::new();
-        let server = Server { child, key: topics, address, rooms, log, _directory: directory };
+        let server =
+            Server { child, key: topics, address, native, rooms, log, _directory: directory };
         let native = native.expect("an address");
         let office = Office { server, native, queues, lanes, names, config };
         let expected = [

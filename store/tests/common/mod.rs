@@ -3,9 +3,12 @@
 
 #![allow(dead_code)] // Each test file uses a part of it.
 
-use centrala_core::host::{Mail, Posted, Record, Store as _};
-use centrala_store::{Conversation, Error, KeptMail, Options, Reader, Restored, Store, wait};
-use std::collections::BTreeMap;
+use centrala_core::host::{Count, Mail, Posted, Record, Store as _};
+use centrala_core::request::Chat;
+use centrala_store::{
+    Conversation, Error, Image, KeptMail, Options, Reader, Restored, Store, wait,
+};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// Where core begins to count messages; what was handed back is below it.
@@ -44,6 +47,8 @@ pub struct Message {
     pub id: u32,
     pub from: u32,
     pub group: u32,
+    pub about: u32,
+    pub image: bool,
     pub priority: u8,
     pub last: bool,
     pub time: u64,
@@ -52,35 +57,48 @@ pub struct Message {
 
 impl std::fmt::Debug for Message {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Message { user, sequence, id, from, group, priority, last, time, text } = self;
+        let Message { user, sequence, id, from, group, about, image, priority, last, time, text } =
+            self;
         let (sequence, text) = (sequence.wrapping_sub(FIRST) as i64, String::from_utf8_lossy(text));
         let text: String = text.chars().take(12).collect();
-        write!(f, "[{sequence} id {id} {from}->{user} #{group} p{priority} {last} {time} {text:?}]")
+        write!(f, "[{sequence} id {id} {from}->{user} #{group} about {about} {image} ")?;
+        write!(f, "p{priority} {last} {time} {text:?}]")
     }
 }
 
 impl Message {
     pub fn mail(&self) -> Mail<'_> {
-        let Message { user, sequence, id, from, group, priority, last, time, ref text } = *self;
-        Mail { user, sequence, id, from, group, priority, last, time, text, ..Mail::NONE }
+        let Message { user, sequence, id, from, group, about, image, .. } = *self;
+        let Message { priority, last, time, ref text, .. } = *self;
+        Mail { user, sequence, id, from, group, about, image, priority, last, time, text }
     }
 
     pub fn posted(&self) -> Posted<'_> {
-        let Message { user: to, sequence, from, group, priority, time, ref text, .. } = *self;
-        Posted { sequence, from, to, group, priority, time, text, ..Posted::NONE }
+        let Message { user: to, sequence, from, group, about, image, .. } = *self;
+        let Message { priority, time, ref text, .. } = *self;
+        Posted { sequence, from, to, group, about, image, priority, time, text }
     }
 
     pub fn of_mail(mail: &KeptMail) -> Message {
-        let Mail { user, sequence, id, from, group, priority, last, time, text, .. } =
+        let Mail { user, sequence, id, from, group, about, image, priority, last, time, text } =
             mail.record();
-        Message { user, sequence, id, from, group, priority, last, time, text: text.to_vec() }
+        let text = text.to_vec();
+        Message { user, sequence, id, from, group, about, image, priority, last, time, text }
     }
 
     pub fn of_posted(posted: Posted<'_>) -> Message {
-        let Posted { sequence, from, to: user, group, priority, time, text, .. } = posted;
+        let Posted { sequence, from, to: user, group, about, image, priority, time, text } = posted;
         let (id, last, text) = (0, false, text.to_vec());
-        Message { user, sequence, id, from, group, priority, last, time, text }
+        Message { user, sequence, id, from, group, about, image, priority, last, time, text }
     }
+}
+
+/// The image of a message, if it is one: no two are the same.
+pub fn image(message: &Message) -> Option<Image> {
+    let hash = std::array::from_fn(|i| (message.sequence >> (i % 8 * 8)) as u8 ^ i as u8);
+    let name = format!("{}.png", message.sequence).into_bytes();
+    let (kind, size) = (b"image/png".to_vec(), message.time as u32);
+    message.image.then_some(Image { hash, name, kind, size })
 }
 
 /// One thing that is done to a store.
@@ -92,6 +110,9 @@ pub enum Act {
     NoGroup(u32),
     Member(u32, u32, i32),
     NoMember(u32, u32),
+    /// Group and user.
+    Chat(u32, u32),
+    Seen(u32, Option<Chat>, u64),
     Posted(Message),
     Mail(Message),
     Settled(u32, u64),
@@ -116,7 +137,20 @@ impl Act {
                 write(Record::Member { user: *user, group: *group, left: *left })
             }
             Act::NoMember(user, group) => write(Record::NoMember { user: *user, group: *group }),
-            Act::Posted(message) => write(Record::Posted(message.posted())),
+            Act::Chat(group, user) => write(Record::Chat { group: *group, user: *user }),
+            Act::Seen(user, chat, sequence) => {
+                write(Record::Seen { user: *user, chat: *chat, sequence: *sequence })
+            }
+            Act::Posted(message) => {
+                let image = image(message);
+                if let Some(image) = &image {
+                    store.hold_image(image.clone());
+                }
+                let posted = store.write(Record::Posted(message.posted()));
+                let taken = store.drop_image().is_some();
+                assert!(taken == posted.is_ok() || image.is_none());
+                posted.map_err(|error| error.to_string())
+            }
             Act::Mail(message) => write(Record::Mail(message.mail())),
             Act::Settled(user, sequence) => {
                 write(Record::Settled { user: *user, sequence: *sequence })
@@ -148,6 +182,8 @@ pub struct Model {
     counters: BTreeMap<(u8, u32), u64>,
     log: BTreeMap<u64, Message>,
     mail: BTreeMap<(u32, u8, u64), Message>,
+    chats: BTreeSet<(u32, u32)>,
+    seen: BTreeMap<(u32, String), u64>,
 }
 
 impl Model {
@@ -165,6 +201,9 @@ impl Model {
                 self.members.retain(|(user, _), _| *user != number);
                 self.mail.retain(|(user, ..), _| *user != number);
                 self.sessions.retain(|_, user| *user != number);
+                self.seen.retain(|(user, _), _| *user != number);
+                let owner = |group: &u32| self.groups.get(group).map_or(0, |group| group.1);
+                self.chats.retain(|(group, user)| *user != number && owner(group) != number);
                 for (_, owner) in self.groups.values_mut().filter(|(_, owner)| *owner == number) {
                     *owner = 0;
                 }
@@ -180,7 +219,17 @@ impl Model {
             Act::NoGroup(number) => {
                 self.groups.remove(&number);
                 self.members.retain(|(_, group), _| *group != number);
+                self.chats.retain(|(group, _)| *group != number);
                 true
+            }
+            Act::Chat(group, user) => {
+                self.chats.insert((group, user));
+                true
+            }
+            Act::Seen(user, chat, sequence) => {
+                let seen = self.seen.entry((user, format!("{chat:?}"))).or_default();
+                *seen = (*seen).max(sequence);
+                false
             }
             Act::Member(user, group, left) => self.members.insert((user, group), left).is_none(),
             Act::NoMember(user, group) => self.members.remove(&(user, group)) != Some(1),
@@ -244,8 +293,19 @@ impl Model {
             counters: self.counters.iter().map(|((k, n), value)| (*k, *n, *value)).collect(),
             mail: self.mail.values().cloned().collect(),
             history: BTreeMap::new(),
+            chats: self.chats.iter().copied().collect(),
+            images: self.log.values().filter_map(image).map(|image| image.hash).collect(),
+            counts: BTreeMap::new(),
         };
-        for of in conversations(&users, &groups) {
+        state.images.sort_unstable();
+        for mail in state.mail.iter_mut().filter(|mail| mail.about != 0) {
+            let since = self.groups.get(&mail.about).map_or(u64::MAX, |group| group.0.1);
+            mail.about = if mail.sequence > since { mail.about } else { 0 };
+        }
+        for user in &users {
+            state.counts.insert(*user, self.counts(*user));
+        }
+        for of in conversations(&users, &groups, &state.chats) {
             let lines = self.log.values().filter(|m| self.is_in(of, m)).map(|message| {
                 let gone = self.users.get(&message.from).is_none_or(|u| u.1 >= message.sequence);
                 Message { from: if gone { 0 } else { message.from }, ..message.clone() }
@@ -264,13 +324,58 @@ impl Model {
             Conversation::Group(group) => {
                 message.group == group && younger(self.groups.get(&group).map(|g| g.0.1))
             }
+            Conversation::Private { group, user } => {
+                let owner = self.groups.get(&group).map_or(0, |group| group.1);
+                owner != 0
+                    && message.about == group
+                    && younger(self.groups.get(&group).map(|g| g.0.1))
+                    && self.is_in(
+                        Conversation::Pair(owner, user),
+                        &Message { about: 0, ..message.clone() },
+                    )
+            }
             Conversation::Pair(a, b) => {
-                message.group == 0
+                (message.group, message.about) == (0, 0)
                     && [(a, b), (b, a)].contains(&(message.from, message.user))
                     && younger(self.users.get(&a).map(|user| user.1))
                     && younger(self.users.get(&b).map(|user| user.1))
             }
         }
+    }
+}
+
+/// The conversations that the counts of a user are asked for.
+fn chats_of(user: u32, groups: &[(u32, u32)], chats: &[(u32, u32)]) -> Vec<Chat> {
+    let owner = |of| groups.iter().find(|(group, _)| *group == of).map_or(0, |group| group.1);
+    let private = chats.iter().filter(|(group, with)| *with == user || owner(*group) == user);
+    let private = private.map(|(group, user)| Chat::Private { group: *group, user: *user });
+    groups.iter().map(|(group, _)| Chat::Group(*group)).chain(private).collect()
+}
+
+impl Model {
+    fn counts(&self, user: u32) -> Vec<(String, u64, u64)> {
+        let groups: Vec<_> =
+            self.groups.iter().map(|(group, (_, owner))| (*group, *owner)).collect();
+        let chats: Vec<_> = self.chats.iter().copied().collect();
+        let mut counts = Vec::new();
+        let since = self.users.get(&user).map_or(u64::MAX, |user| user.1);
+        let given = chats_of(user, &groups, &chats);
+        let direct: Vec<_> = self.users.keys().map(|other| Chat::Direct(*other)).collect();
+        for chat in given.iter().chain(&direct) {
+            let of = Conversation::of(user, *chat);
+            let seen = |chat: Option<Chat>| self.seen.get(&(user, format!("{chat:?}"))).copied();
+            let mut mark = seen(Some(*chat)).unwrap_or(0);
+            if matches!(chat, Chat::Direct(_)) {
+                mark = mark.max(seen(None).unwrap_or(0));
+            }
+            let all: Vec<_> = self.log.values().filter(|message| self.is_in(of, message)).collect();
+            let own = |m: &&&Message| m.from == user && m.sequence > since;
+            let new = all.iter().filter(|m| m.sequence > mark && !own(m)).count();
+            if !all.is_empty() || !matches!(chat, Chat::Direct(_)) {
+                counts.push((format!("{chat:?}"), all.len() as u64, new as u64));
+            }
+        }
+        counts
     }
 }
 
@@ -280,11 +385,13 @@ pub fn same(left: &State, right: &State) {
     assert!(left == right, "{}", left.difference(right));
 }
 
-fn conversations(users: &[u32], groups: &[u32]) -> Vec<Conversation> {
+fn conversations(users: &[u32], groups: &[u32], chats: &[(u32, u32)]) -> Vec<Conversation> {
+    let private =
+        chats.iter().map(|(group, user)| Conversation::Private { group: *group, user: *user });
     let pairs = users
         .iter()
         .flat_map(|a| users.iter().filter(move |b| a <= b).map(|b| Conversation::Pair(*a, *b)));
-    groups.iter().map(|group| Conversation::Group(*group)).chain(pairs).collect()
+    groups.iter().map(|group| Conversation::Group(*group)).chain(pairs).chain(private).collect()
 }
 
 /// All that can be read of a store.
@@ -298,6 +405,11 @@ pub struct State {
     /// By user, then in the order in which it is due.
     pub mail: Vec<Message>,
     pub history: BTreeMap<String, Vec<Message>>,
+    pub chats: Vec<(u32, u32)>,
+    /// The hashes of images.
+    pub images: Vec<[u8; 32]>,
+    /// For each user: its conversations, all messages, and new ones.
+    pub counts: BTreeMap<u32, Vec<(String, u64, u64)>>,
 }
 
 impl State {
@@ -319,13 +431,24 @@ impl State {
             counters: restored.counters.iter().map(|c| (c.kind, c.key, c.value)).collect(),
             mail: Vec::new(),
             history: BTreeMap::new(),
+            chats: restored.chats.iter().map(|chat| (chat.group, chat.user)).collect(),
+            images: hashes(reader)?,
+            counts: BTreeMap::new(),
         };
         for waiting in &restored.mail {
             state.mail.extend(mail(reader, waiting.user, 7)?);
         }
         let users: Vec<u32> = restored.users.iter().map(|user| user.number).collect();
         let groups: Vec<u32> = restored.groups.iter().map(|group| group.number).collect();
-        for of in conversations(&users, &groups) {
+        let owners: Vec<_> = restored.groups.iter().map(|g| (g.number, g.owner)).collect();
+        for user in &users {
+            let chats = chats_of(*user, &owners, &state.chats);
+            let counts = wait(|answer| reader.counts(*user, chats, answer))?;
+            let counts = counts.into_iter();
+            let counts = counts.map(|Count { chat, all, new }| (format!("{chat:?}"), all, new));
+            state.counts.insert(*user, counts.collect());
+        }
+        for of in conversations(&users, &groups, &state.chats) {
             let lines = history(reader, of, 5)?;
             if !lines.is_empty() {
                 state.history.insert(format!("{of:?}"), lines);
@@ -350,6 +473,9 @@ impl State {
         let history = |state: &State| -> Vec<String> {
             state.history.iter().map(|(of, messages)| format!("{of} {messages:?}")).collect()
         };
+        let counts = |state: &State| -> Vec<String> {
+            state.counts.iter().map(|(user, counts)| format!("{user} {counts:?}")).collect()
+        };
         [
             lines("users", &self.users, &other.users),
             lines("groups", &self.groups, &other.groups),
@@ -358,6 +484,9 @@ impl State {
             lines("counters", &self.counters, &other.counters),
             lines("mail", &self.mail, &other.mail),
             lines("history", &history(self), &history(other)),
+            lines("chats", &self.chats, &other.chats),
+            lines("images", &self.images, &other.images),
+            lines("counts", &counts(self), &counts(other)),
         ]
         .concat()
     }
@@ -379,6 +508,18 @@ pub fn mail(reader: &Reader, user: u32, limit: u32) -> Result<Vec<Message>, Erro
         if after.is_none() {
             return Ok(all);
         }
+    }
+}
+
+/// All hashes of images, by pages.
+pub fn hashes(reader: &Reader) -> Result<Vec<[u8; 32]>, Error> {
+    let mut all: Vec<[u8; 32]> = Vec::new();
+    loop {
+        let page = wait(|answer| reader.image_hashes(all.last().copied(), answer))?;
+        if page.is_empty() {
+            return Ok(all);
+        }
+        all.extend(page);
     }
 }
 
@@ -412,6 +553,11 @@ pub fn script(seed: u64, acts: usize) -> Vec<Act> {
             next.push(Act::Group(number, name, users.first().copied().unwrap_or(0)));
         } else {
             let (user, other, group) = (pick(&users), pick(&users), pick(&groups));
+            let chats: Vec<_> = model.chats.iter().copied().collect();
+            let chat = match chats.len() as u64 {
+                0 => None,
+                len => Some(chats[random.below(len) as usize]),
+            };
             let long = random.one_in(6);
             let length = random.below(if long { 6000 } else { 200 }) as usize;
             let text: Vec<u8> =
@@ -423,15 +569,24 @@ pub fn script(seed: u64, acts: usize) -> Vec<Act> {
                 id: random.below(1000) as u32,
                 from: other,
                 group: 0,
+                about: 0,
+                image: random.one_in(5),
                 priority: 1 + random.below(5) as u8,
                 last: random.one_in(9),
                 time,
                 text,
             };
+            let mut user_seen = user;
             match random.below(100) {
                 0..30 => {
                     sequence += 1;
                     message.sequence = sequence;
+                    if let Some((group, with)) = chat.filter(|_| length.is_multiple_of(3)) {
+                        let owner = model.groups[&group].1;
+                        (message.user, message.from) =
+                            if length.is_multiple_of(2) { (owner, with) } else { (with, owner) };
+                        message.about = group;
+                    }
                     next.push(Act::Posted(message.clone()));
                     if !random.one_in(3) {
                         next.push(Act::Mail(message));
@@ -449,7 +604,7 @@ pub fn script(seed: u64, acts: usize) -> Vec<Act> {
                 }
                 50..53 => {
                     returned -= 1;
-                    message.sequence = returned;
+                    (message.sequence, message.image) = (returned, false);
                     next.push(Act::Mail(message));
                 }
                 53..73 => {
@@ -480,6 +635,24 @@ pub fn script(seed: u64, acts: usize) -> Vec<Act> {
                 88 if users.len() < 9 => {
                     let number = (1..).find(|n| !users.contains(n)).unwrap();
                     next.push(Act::User(number, format!("late {time}").into_bytes()));
+                }
+                89..91 => {
+                    let owner = model.groups[&group].1;
+                    if owner != 0 && owner != user && !model.chats.contains(&(group, user)) {
+                        next.push(Act::Chat(group, user));
+                    }
+                }
+                91..94 => {
+                    let chat = match (length % 4, chat) {
+                        (0, _) => None,
+                        (1, _) => Some(Chat::Group(group)),
+                        (2, Some((group, with))) => {
+                            user_seen = if length % 8 == 2 { with } else { model.groups[&group].1 };
+                            Some(Chat::Private { group, user: with })
+                        }
+                        _ => Some(Chat::Direct(other)),
+                    };
+                    next.push(Act::Seen(user_seen, chat, sequence));
                 }
                 _ => next.push(Act::Commit),
             }
@@ -513,6 +686,8 @@ pub fn message(sequence: u64, from: u32, user: u32, text: &str) -> Message {
         id: sequence as u32,
         from,
         group: 0,
+        about: 0,
+        image: false,
         priority: 3,
         last: false,
         time: 1_700_000_000_000 + sequence,

@@ -73,7 +73,8 @@ impl Run {
         pairs.map(|(name, value)| (name, value.to_string())).to_vec()
     }
 
-    /// What is durable at each point of it. Histories are left out where they are pruned.
+    /// What is durable at each point of it. Histories, and what follows from them, are left out where
+    /// they are pruned.
     fn states(self) -> Vec<State> {
         let mut states = states(&script(self.seed, self.acts));
         states.iter_mut().for_each(|state| self.trim(state));
@@ -83,6 +84,8 @@ impl Run {
     fn trim(self, state: &mut State) {
         if self.keep.is_some() {
             state.history.clear();
+            state.counts.clear();
+            state.images.clear();
         }
     }
 
@@ -387,7 +390,7 @@ fn mail_that_is_owed_is_not_lost_while_histories_are_pruned() {
     let messages = check(&dir.path().join("store")).unwrap().messages;
     let posted = script(run.seed, run.acts);
     let posted = posted.iter().filter(|act| matches!(act, Act::Posted(_))).count() as u64;
-    assert!(messages < posted / 2, "{messages} of {posted} messages are left");
+    assert!(messages < posted * 2 / 3, "{messages} of {posted} messages are left");
     assert!(
         wrong.is_empty(),
         "{} of {}:\n{}",

@@ -202,7 +202,10 @@ impl Life<'_, '_> {
         for (_, serial) in taken {
             self.world.model.take(serial, user, true);
         }
-        self.call(|exchange, io| exchange.taken(link, mark, io));
+        match self.client(link).dialect {
+            Dialect::Native => self.acknowledge(link, mark),
+            _ => self.call(|exchange, io| exchange.taken(link, mark, io)),
+        }
     }
 
     pub(super) fn not_taken(&mut self, link: u8, which: u8) {

@@ -51,6 +51,8 @@ impl Life<'_, '_> {
         self.step(Op::LogIn { key: 0, who: 0, room: 0, missing: false });
         self.step(Op::LogIn { key: 1, who: 3, room: 0, missing: false });
         self.step(Op::Join { who: 3, group: 0, count: 2 });
+        self.step(Op::Line { room: 0 });
+        self.step(Op::Greet { link: 0, who: 1, password: false });
         self.step(Op::Fetch { key: 0 });
         self.step(Op::Fetch { key: 1 });
     }
@@ -298,6 +300,10 @@ impl Life<'_, '_> {
             }
             Op::Store { full } => self.world.shelf.full = full > 200,
             Op::Stale { which } => self.stale(which),
+            Op::Line { room } => self.connect_line(room),
+            Op::Greet { link, who, password } => self.greet(link, who, password),
+            Op::Say { link, group, to, receipt, more } => self.say(link, group, to, receipt, more),
+            Op::RawLine { link, bytes, len } => self.raw_line(link, &bytes[..usize::from(len) % 9]),
             Op::Restart => {}
         }
     }

@@ -8,6 +8,7 @@
 mod acts;
 mod host;
 mod life;
+mod line;
 mod model;
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -119,6 +120,10 @@ enum Op {
     Store { full: u8 },
     Stale { which: u8 },
     Restart,
+    Line { room: u8 },
+    Greet { link: u8, who: u8, password: bool },
+    Say { link: u8, group: bool, to: u8, receipt: bool, more: u8 },
+    RawLine { link: u8, bytes: [u8; 8], len: u8 },
 }
 
 /// Runs an exchange with what `bytes` say, to the end of them, and sees that all is settled then.

@@ -46,10 +46,10 @@ pub(super) struct Message {
 /// An answer that a `direct` sender must get.
 #[derive(Clone, Debug)]
 pub(super) struct Owed {
-    id: u32,
+    pub(super) id: u32,
     since: u64,
     /// `None`: the message was too long.
-    serial: Option<u32>,
+    pub(super) serial: Option<u32>,
 }
 
 /// A message that a `direct` client was sent live and has not answered.
@@ -127,13 +127,13 @@ pub(super) struct Model {
     /// Whether a question was answered with yes in this call.
     pub(super) verified: bool,
     /// The endings of memberships that must follow a delivery of this call.
-    endings: Vec<(Link, u32)>,
+    pub(super) endings: Vec<(Link, u32)>,
     /// Memberships counted down in this call, with what was left of them before.
     counted: Vec<(u32, u32, i32)>,
     /// Users who got something in this call that they need not answer for.
     took: BTreeSet<u32>,
     /// Copies not kept in this call.
-    lost: BTreeMap<u32, u32>,
+    pub(super) lost: BTreeMap<u32, u32>,
 }
 
 /// The text of message number `serial`, so many bytes longer than it must be.
@@ -418,6 +418,10 @@ impl Model {
                 }
                 (!group, live, seen.text)
             }
+            Dialect::Native => {
+                let (dm, body, _) = Model::native_message(frame, mark);
+                (dm, false, body)
+            }
             _ => {
                 let message = topics::ServerMessage::new_checked(frame).expect("whole");
                 assert!(message.kind >= topics::kind::TOPIC, "not a delivery");
@@ -440,6 +444,13 @@ impl Model {
             let known = name == message.sender_name || name.is_empty();
             assert!(known, "m{serial} is not from {from:?}: {message:?}, {seen:?}");
         }
+        if client.dialect == Dialect::Native {
+            let (_, _, name) = Model::native_message(frame, mark);
+            assert!(
+                name == message.sender_name || name.is_empty(),
+                "m{serial} is not from {name:?}"
+            );
+        }
         let Some(copy) = message.copies.get_mut(&user) else {
             panic!("m{serial} was delivered to user {user}, who is no recipient");
         };
@@ -456,13 +467,16 @@ impl Model {
         if copy.taken {
             self.took.insert(user);
         }
-        if copy.last && client.dialect == Dialect::Topics {
+        if copy.last && client.dialect != Dialect::Direct {
             self.endings.push((link, message.group));
         }
     }
 
     fn answered(&mut self, exchange: &Exchange<'_>, link: Link, frame: &[u8]) {
         let Some(client) = self.clients.get_mut(&link) else { return };
+        if client.dialect == Dialect::Native {
+            return self.native_answered(exchange, link, frame);
+        }
         if client.dialect == Dialect::Topics {
             let message = topics::ServerMessage::new_checked(frame).expect("an answer");
             match message.kind {
@@ -565,7 +579,7 @@ impl Model {
             let late = client.owed.iter().find(|owed| owed.since + 3_000 <= now);
             assert!(late.is_none(), "{link:?} waits for {late:?} since more than 3 s");
             let idle = client.user == 0 && client.since + 10_000 <= now;
-            assert!(!idle || client.dialect != Dialect::Direct, "{link:?} says nothing for 10 s");
+            assert!(!idle || client.dialect == Dialect::Topics, "{link:?} says nothing for 10 s");
         }
         let usage = exchange.usage();
         assert_eq!(usage.sessions as usize, self.clients.len() + 1, "sessions and the endpoint");

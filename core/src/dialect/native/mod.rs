@@ -341,6 +341,7 @@ fn translate(request: Request<'_>) -> Result<request::Request<'_>, Outcome> {
             List::Groups => request::Request::List(request::List::Groups),
             List::MyGroups => request::Request::List(request::List::MyGroups),
             List::Members(group) => request::Request::Members { group: group_target(group) },
+            List::Users => request::Request::List(request::List::Users),
         },
         Request::ShutDown => request::Request::ShutDown,
         Request::Ping => request::Request::Ping,

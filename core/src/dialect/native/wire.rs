@@ -39,6 +39,8 @@ pub enum List<'a> {
     MyGroups,
     /// The members of a group.
     Members(#[serde(borrow)] Who<'a>),
+    /// All users.
+    Users,
 }
 
 /// What a client asks for. Behind a request's id, which its answers repeat. A request of id 0 is

@@ -14,7 +14,7 @@ use crate::signals::Stop;
 use crate::url::{Dialect, Url};
 use crate::wait::{PATIENCE, TICK};
 use centrala_core::dialect::native::{
-    self, Event, How, Limit, List, Refusal, Request, VERSION, Who,
+    self, Chat, Event, How, Limit, List, Refusal, Request, VERSION, Who,
 };
 use centrala_core::limits::MESSAGE_LENGTH_MAX;
 use centrala_core::name::Name;
@@ -22,6 +22,8 @@ use connection::Connection;
 use std::io;
 use std::time::{Duration, Instant};
 
+/// Messages of a history that are printed: the newest.
+const HISTORY: u32 = 1_000;
 /// How long the exchange may take to end a session that we have ended.
 const CLOSING: Duration = Duration::from_secs(2);
 /// Bytes read at once.
@@ -63,7 +65,10 @@ impl Client for Native<'_> {
     }
 
     fn has(&self) -> &'static [&'static str] {
-        &["send", "listen", "users", "groups", "members", "create", "join", "leave", "shutdown"]
+        &[
+            "send", "listen", "users", "groups", "members", "create", "join", "leave", "history",
+            "shutdown",
+        ]
     }
 
     fn send(&mut self, to: &To, text: &[u8], priority: Option<u8>) -> Result<Fate, Failure> {
@@ -142,6 +147,16 @@ impl Client for Native<'_> {
         self.with(|session| session.ask_of_group(name, request).map(drop))
     }
 
+    fn history(&mut self, of: &To) -> Result<(), Failure> {
+        self.with(|session| {
+            let chat = match of {
+                To::Group(name) => Chat::Group(session.group(name)?),
+                To::User(name) => Chat::User(session.user(name)?),
+            };
+            session.history(chat, of)
+        })
+    }
+
     fn shutdown(&mut self) -> Result<(), Failure> {
         let mut session = Session::log_in(self.url, self.stop, self.output)?;
         session.ask(&Request::ShutDown, "shutdown")?;
@@ -200,12 +215,20 @@ fn full(limit: Limit, size: u32) -> String {
     format!("no room: the exchange has at most {size} {of}")
 }
 
-fn line(message: &native::Message<'_>) -> Line {
-    let name = |party: &native::Party<'_>| match party.name {
+fn name(party: &native::Party<'_>) -> Option<String> {
+    match party.name {
         [] if party.number == 0 => None,
         [] => Some(format!("~{}", party.number)),
         name => Some(String::from_utf8_lossy(name).into_owned()),
-    };
+    }
+}
+
+/// Unix seconds.
+fn seconds(time: u64) -> i64 {
+    (time / 1000) as i64
+}
+
+fn line(message: &native::Message<'_>) -> Line {
     Line::Message(Message {
         from: name(&message.from),
         group: message.group.as_ref().and_then(name),
@@ -213,9 +236,19 @@ fn line(message: &native::Message<'_>) -> Line {
         id: Some(message.id),
         priority: Some(message.priority.into()),
         // Of a live one everybody knows.
-        time: message.offline.then_some((message.time / 1000) as i64),
+        time: message.offline.then_some(seconds(message.time)),
         stored: message.offline,
     })
+}
+
+/// The number of the entry of this name.
+fn find(list: &[Entry], name: &str) -> Option<u32> {
+    list.iter().find(|entry| same(entry.name.as_bytes(), name))?.number
+}
+
+/// The number, if there is an entry of it.
+fn with_number(list: &[Entry], number: Option<u32>) -> Option<u32> {
+    number.filter(|_| list.iter().any(|entry| entry.number == number))
 }
 
 /// Whether an exchange takes both for one name.
@@ -236,6 +269,7 @@ enum Came {
     Message,
     Answer(u32, Result<(How, u32), Refusal>),
     Row(u32, Entry),
+    Said(u32, Message),
     Other,
 }
 
@@ -307,6 +341,7 @@ impl<'a> Session<'a> {
             match self.connection.fill(&mut self.buffer) {
                 Ok(Some(0)) => return Ok(false),
                 Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
                 Err(error) => return Err(self.lost(&gone(&error))),
             }
         }
@@ -344,7 +379,12 @@ impl<'a> Session<'a> {
                 self.print(wanted, &line)?;
                 Came::Message
             }
-            Event::Said { .. } | Event::Count { .. } => Came::Other,
+            Event::Said { id, time, priority, from, text, .. } => {
+                let (priority, time) = (Some(priority.into()), Some(seconds(time)));
+                let (from, text) = (name(&from), String::from_utf8_lossy(text).into_owned());
+                Came::Said(id, Message { from, text, priority, time, ..Message::default() })
+            }
+            Event::Count { .. } => Came::Other,
         })
     }
 
@@ -405,11 +445,41 @@ impl<'a> Session<'a> {
     /// The number of the group of this name, or else of this number.
     fn group(&mut self, name: &str) -> Result<u32, Failure> {
         let groups = self.list(&Request::List(List::Groups), "the groups")?;
-        let is = |entry: &&Entry| same(entry.name.as_bytes(), name);
-        let number = name.parse().ok();
-        let by_number = || groups.iter().find(|entry| entry.number == number && number.is_some());
-        let found = groups.iter().find(is).or_else(by_number).and_then(|entry| entry.number);
+        let found = find(&groups, name).or_else(|| with_number(&groups, name.parse().ok()));
         found.ok_or_else(|| refused(&format!("#{name}"), Refusal::NoSuchGroup))
+    }
+
+    /// The number of a user.
+    fn user(&mut self, typed: &str) -> Result<u32, Failure> {
+        let users = self.list(&Request::List(List::Users), "the users")?;
+        let found = match user(typed) {
+            Who::Number(number) => with_number(&users, Some(number)),
+            Who::Name(_) => find(&users, typed),
+        };
+        found.ok_or_else(|| refused(&format!("@{typed}"), Refusal::NoSuchUser))
+    }
+
+    /// Prints what was said in a conversation.
+    fn history(&mut self, chat: Chat, of: &To) -> Result<(), Failure> {
+        let request = Request::History { chat, before: None, limit: HISTORY };
+        let asked = self.connection.request(&request);
+        let mut deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.come(Some(deadline))? {
+                Came::Said(id, message) if id == asked => {
+                    let group = match of {
+                        To::Group(name) => Some(name.clone()),
+                        To::User(_) => None,
+                    };
+                    self.output.print(&Line::Message(Message { group, ..message }))?;
+                }
+                Came::Answer(id, answer) if id == asked => {
+                    return answer.map(drop).map_err(|why| refused(&of.to_string(), why));
+                }
+                _ => continue,
+            }
+            deadline = Instant::now() + PATIENCE;
+        }
     }
 
     /// Prints messages as they come.

@@ -1,0 +1,161 @@
+// People with browsers: each has one of their own, and does what a person does.
+
+import assert from "node:assert/strict";
+import fs from "node:fs";
+import path from "node:path";
+import { chromium } from "playwright-core";
+import { LONG } from "./exchange.mjs";
+
+const PICTURES = process.env.CENTRALA_SCREENSHOTS;
+
+/** Without these it asks for things elsewhere, and complains where it may not. */
+const ARGUMENTS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--disable-dev-shm-usage",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+export const launch = () =>
+  chromium.launch({ executablePath: process.env.CENTRALA_CHROMIUM, args: ARGUMENTS, timeout: LONG });
+
+export const WIDE = { width: 1200, height: 780 };
+export const PHONE = { width: 390, height: 780 };
+
+export class Person {
+  errors = [];
+
+  /** Comes to the server's page with a browser of their own. */
+  static async come(browser, exchange, name, options = {}) {
+    const person = new Person();
+    person.name = name;
+    person.exchange = exchange;
+    const defaults = { viewport: WIDE, colorScheme: "light", locale: "en-GB" };
+    person.context = await browser.newContext({ ...defaults, ...options });
+    person.context.setDefaultTimeout(LONG);
+    person.page = await person.context.newPage();
+    if (process.env.V) person.page.on("websocket", (w) => { for (const e of ["framereceived", "framesent"]) w.on(e, ({ payload }) => console.error(Date.now() % 1e6, name, e === "framesent" ? ">" : "<", String(payload).slice(0, 400))); });
+    person.page.on("pageerror", (error) => person.errors.push(error.stack));
+    person.page.on("console", (message) => {
+      // While the server is away, each try to connect is such a message.
+      const away = /WebSocket connection to|Failed to load resource/.test(message.text());
+      if (message.type() === "error" && !away) person.errors.push(message.text());
+    });
+    return person;
+  }
+
+  /** Comes and logs in. */
+  static async here(browser, exchange, name, options = {}) {
+    const person = await Person.come(browser, exchange, name, options);
+    await person.page.goto(exchange.url);
+    await person.logIn();
+    return person;
+  }
+
+  async logIn(password = "") {
+    await this.page.getByLabel("Your name").fill(this.name);
+    if (password) await this.page.getByLabel("Password").fill(password);
+    await this.page.getByRole("button", { name: "Log in" }).click();
+    await this.connected();
+  }
+
+  async connected() {
+    await this.page.locator("#status.in").waitFor({ state: "attached" });
+    // Its lists are there too.
+    await this.page.locator('#lists[aria-busy="false"]').waitFor({ state: "attached" });
+  }
+
+  /** The page said nothing of an error. Goes away. */
+  async leave() {
+    await this.context.close();
+    assert.deepEqual(this.errors, [], `errors on the page of ${this.name}`);
+  }
+
+  entry(title) {
+    return this.page.locator(".entry a", { has: this.page.getByText(title, { exact: true }) });
+  }
+
+  async open(title) {
+    // Nobody looks into a closed section.
+    await this.page.evaluate(() => {
+      for (const section of document.querySelectorAll("details")) section.open = true;
+    });
+    await this.entry(title).first().click();
+    await this.page.locator("#chat-title", { hasText: title }).waitFor();
+  }
+
+  async create(advert) {
+    await this.page.getByRole("button", { name: "New advert" }).click();
+    await this.page.getByLabel("Name", { exact: true }).fill(advert);
+    await this.page.getByRole("button", { name: "Create" }).click();
+    await this.page.locator("#chat-title", { hasText: advert }).waitFor();
+    await this.ready();
+  }
+
+  /** Joins an advert of somebody else, which may be new. */
+  async join(advert) {
+    await this.open(advert);
+    await this.page.getByRole("button", { name: "Join" }).click();
+    await this.ready();
+  }
+
+  /** The open chat is entered, and read. */
+  async ready() {
+    await this.page.locator('#scroller[aria-busy="false"]').waitFor();
+  }
+
+  async say(text) {
+    await this.page.getByLabel("Message", { exact: true }).fill(text);
+    await this.page.getByRole("button", { name: "Send" }).click();
+  }
+
+  /** What is said in the open chat: "who: text", an image by its name. */
+  said() {
+    return this.page.evaluate(() =>
+      [...document.querySelectorAll("#log .message")].map((message) => {
+        const image = message.querySelector(".picture");
+        const text = image
+          ? `[${image.getAttribute("aria-label")}]`
+          : message.querySelector(".text").textContent;
+        return `${message.querySelector(".author").textContent}: ${text}`;
+      }),
+    );
+  }
+
+  /** Waits until the open chat has exactly this. */
+  async reads(expected) {
+    const deadline = Date.now() + LONG;
+    let said;
+    do {
+      said = await this.said();
+      if (JSON.stringify(said) === JSON.stringify(expected)) return;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    } while (Date.now() < deadline);
+    assert.deepEqual(said, expected, `what ${this.name} reads`);
+  }
+
+  /** How many new messages the list shows for a chat. */
+  async count(title, expected) {
+    const shown = expected === 0 ? "" : `, ${expected} new`;
+    const spoken = this.entry(title).first().locator(".hidden-text");
+    await this.page.waitForFunction(
+      ([element, text]) => element.textContent === text,
+      [await spoken.elementHandle(), shown],
+    );
+  }
+
+  async titled(title) {
+    await this.page.waitForFunction((expected) => document.title === expected, title);
+  }
+
+  /** Keeps a picture of what is to be seen. */
+  async picture(name) {
+    await this.page.screenshot({ path: path.join(PICTURES, `${name}.png`) });
+  }
+}
+
+fs.mkdirSync(PICTURES, { recursive: true });
