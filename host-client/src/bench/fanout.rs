@@ -12,13 +12,13 @@ use crate::url::{Url, checked_name};
 use centrala_core::dialect::native::{List, OVERHEAD, Refusal, Request, Who};
 use std::time::Instant;
 
-/// Bytes that an exchange takes for a connection beyond what its peer has read.
-const BUFFER: usize = 64 * 1024;
+/// Half of the bytes that an exchange takes for a connection beyond what its peer has read.
+const BUFFER: usize = 128 * 1024;
 
 /// A window, of each of so many senders to one recipient: half of what its connection takes.
 fn window(load: &Load, senders: usize) -> u64 {
     let frame = load.amount.size as usize + OVERHEAD;
-    let default = (BUFFER / 2 / frame / senders).max(1);
+    let default = (BUFFER / frame / senders).max(1);
     load.window.map_or(default as u64, u64::from)
 }
 

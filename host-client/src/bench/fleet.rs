@@ -6,12 +6,14 @@ use crate::dialect::native::refused;
 use crate::failure::Failure;
 use crate::signals::Stop;
 use crate::url::{Url, checked_name};
-use crate::wait::{PATIENCE, TICK};
+use crate::wait::TICK;
 use centrala_core::dialect::native::{Event, Limit, Refusal, Request, VERSION, Who};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::time::{Duration, Instant};
 
+/// How long nothing may come while something is on its way: the exchange may be busy.
+pub const SILENCE: Duration = Duration::from_secs(30);
 /// Log-ins that wait for their answer, at most.
 const AT_ONCE: usize = 16;
 /// Bytes read from a connection at once.
@@ -104,7 +106,7 @@ impl<'a> Fleet<'a> {
     }
 
     fn await_log_ins(&mut self) -> Result<(), Failure> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + SILENCE;
         while let Some(waits) = self.sessions.iter().rposition(|session| session.number == 0) {
             if Instant::now() >= deadline {
                 let name = &self.sessions[waits].name;
@@ -241,7 +243,7 @@ impl<'a> Fleet<'a> {
     ) -> Result<Result<u32, Refusal>, Failure> {
         let asked = self.connection(place).request(request);
         self.flush(place)?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + SILENCE;
         let mut answer = None;
         while answer.is_none() {
             if Instant::now() >= deadline {
@@ -286,7 +288,7 @@ impl<'a> Fleet<'a> {
                 self.flush(place)?;
             }
             let mut left = some.len();
-            let mut deadline = Instant::now() + PATIENCE;
+            let mut deadline = Instant::now() + SILENCE;
             while left != 0 {
                 if Instant::now() >= deadline {
                     return Err(self.lost("does not answer"));
@@ -304,7 +306,7 @@ impl<'a> Fleet<'a> {
                     Ok(())
                 })?;
                 if left != before {
-                    deadline = Instant::now() + PATIENCE;
+                    deadline = Instant::now() + SILENCE;
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! `latency`: one message at a time, from one user to another.
 
 use super::Single;
-use super::fleet::{Came, Fleet};
+use super::fleet::{Came, Fleet, SILENCE};
 use super::relay::Relay;
 use super::report::{Progress, Report};
 use super::server::Process;
@@ -9,7 +9,7 @@ use super::text::Texts;
 use crate::failure::Failure;
 use crate::signals::Stop;
 use crate::url::Url;
-use crate::wait::PATIENCE;
+use crate::wait::TICK;
 use centrala_core::dialect::native::{Event, HEADER, Request, To, Who};
 use hdrhistogram::Histogram;
 use std::time::{Duration, Instant};
@@ -49,14 +49,14 @@ pub fn latency(url: &Url, relay: bool, load: &Single, stop: &Stop) -> Result<Rep
         fleet.flush(0)?;
         let mut took = None;
         while took.is_none() {
-            let left = PATIENCE.saturating_sub(sends.elapsed());
+            let left = SILENCE.saturating_sub(sends.elapsed());
             if left.is_zero() {
                 return Err(Failure::Wrong(format!(
                     "message {sent} did not come in {} s",
-                    PATIENCE.as_secs()
+                    SILENCE.as_secs()
                 )));
             }
-            fleet.turn(left.min(crate::wait::TICK), |place, event| {
+            fleet.turn(left.min(TICK), |place, event| {
                 let message = match event {
                     Event::Message(message) => message,
                     Event::Refused { why, .. } => return Err(Came::Refused(*why)),
@@ -82,7 +82,7 @@ pub fn latency(url: &Url, relay: bool, load: &Single, stop: &Stop) -> Result<Rep
         }
         through.saturating_record(took.unwrap_or_default().as_nanos() as u64);
         if let Some(relay) = &mut relay {
-            let took = relay.pass(&frame, PATIENCE)?;
+            let took = relay.pass(&frame, SILENCE)?;
             relayed.saturating_record(took.as_nanos() as u64);
         }
         sent += 1;

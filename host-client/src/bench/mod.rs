@@ -89,8 +89,8 @@ const LONGEST: i64 = 3_600;
 /// How much is sent.
 #[derive(Clone, Debug, Args)]
 pub struct Load {
-    /// Messages that a sender has on their way to any recipient, at most [default: what half of a
-    /// connection's buffer of 64 KiB takes].
+    /// Messages that a sender has on their way to any recipient, at most [default: as many as
+    /// take 128 KiB of a connection's room].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     window: Option<u32>,
     /// Messages a second, of all senders together [default: as many as it takes].

@@ -1,6 +1,6 @@
 //! Senders and recipients, and what each recipient is still to get.
 
-use super::fleet::{Came, Fleet};
+use super::fleet::{Came, Fleet, SILENCE};
 use super::report::Progress;
 use super::text::Texts;
 use crate::failure::Failure;
@@ -8,9 +8,6 @@ use crate::wait::TICK;
 use centrala_core::dialect::native::{Event, Message, Request, To, Who};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
-
-/// How long nothing may arrive while something is on its way.
-const SILENCE: Duration = Duration::from_secs(20);
 
 /// Where a sender's messages go.
 #[derive(Clone, Copy, Debug)]
