@@ -51,6 +51,8 @@ pub struct Seat {
     pub held: u64,
     /// Noted down as having been given messages.
     pub touched: bool,
+    /// The run that was begun last with this link in it.
+    run: u64,
     /// When it is looked at next, if it has to be.
     pub due: Option<u64>,
     /// Milliseconds from one such look to the next.
@@ -88,6 +90,7 @@ impl Seats {
             left: room,
             held: 0,
             touched: false,
+            run: 0,
             due: None,
             backoff: 0,
         };
@@ -126,6 +129,8 @@ pub struct Op {
 pub enum What {
     /// A message.
     Deliver(Frame),
+    /// Messages for several connections.
+    Run(Run),
     /// A message that the store has, and its mark.
     Mail(Frame, u32),
     /// An answer.
@@ -142,12 +147,29 @@ pub enum What {
     Done,
 }
 
+/// Messages one after another, for the same connections: as one publisher sends many to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    frames: Frame,
+    links: Frame,
+}
+
+impl Run {
+    /// Bytes for each connection.
+    pub fn len(self) -> u32 {
+        self.frames.len
+    }
+}
+
 /// What one batch wants sent, in order.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// In the order they came.
     pub ops: Vec<Op>,
     bytes: Vec<u8>,
+    /// Of all runs, without gaps.
+    run_bytes: Vec<u8>,
+    run_links: Vec<Link>,
     /// The commits, by number, that its promises wait for: the first one to be over when it was
     /// made, and the last.
     pub commits: (u64, u64),
@@ -171,9 +193,41 @@ impl Batch {
         Frame { at: at as u32, len: bytes.len() as u32 }
     }
 
+    /// The messages of a run.
+    pub fn run(&self, run: Run) -> &[u8] {
+        &self.run_bytes[Range::from(run.frames)]
+    }
+
+    /// The connections of a run.
+    pub fn links(&self, run: Run) -> &[Link] {
+        &self.run_links[Range::from(run.links)]
+    }
+
+    /// A link of a run, by its place, and the run's messages.
+    pub fn of_run(&self, run: Run, n: usize) -> Option<(Link, &[u8])> {
+        Some((*self.links(run).get(n)?, self.run(run)))
+    }
+
+    /// Leaves a run, at its place, for these of its links: the first `kept`, put there with
+    /// [`Batch::keep_in_run`]. Without any it is done.
+    pub fn leave_run(&mut self, i: usize, run: Run, kept: usize) {
+        let links = Frame { len: kept as u32, ..run.links };
+        self.ops[i].what = match kept {
+            0 => What::Done,
+            _ => What::Run(Run { links, ..run }),
+        };
+    }
+
+    /// Puts a link of a run to one of the places before its own.
+    pub fn keep_in_run(&mut self, run: Run, at: usize, link: Link) {
+        self.run_links[run.links.at as usize + at] = link;
+    }
+
     /// Bytes that it holds.
     pub fn size(&self) -> usize {
-        self.bytes.len() + self.ops.len() * size_of::<Op>()
+        let (links, ops) = (size_of::<Link>(), size_of::<Op>());
+        let runs = self.run_bytes.len() + self.run_links.len() * links;
+        self.bytes.len() + runs + self.ops.len() * ops
     }
 
     /// Forgets all, and most of the memory if it was much.
@@ -182,6 +236,10 @@ impl Batch {
         self.ops.shrink_to(16 * 1024);
         self.bytes.clear();
         self.bytes.shrink_to(256 * 1024);
+        self.run_bytes.clear();
+        self.run_bytes.shrink_to(256 * 1024);
+        self.run_links.clear();
+        self.run_links.shrink_to(16 * 1024);
         (self.commits, self.hidden, self.refused) = ((0, 0), 0, false);
     }
 
@@ -265,6 +323,13 @@ const COUNTED_LARGER: u32 = {
 /// The exchange counts a row of a list as so much at least.
 const ROW: u32 = 64;
 
+/// A run that may get longer: its place among the operations, and how many messages it has.
+#[derive(Clone, Copy, Debug)]
+struct OpenRun {
+    op: usize,
+    messages: u32,
+}
+
 /// The outbox of the exchange.
 #[derive(Debug)]
 pub struct Out {
@@ -276,6 +341,10 @@ pub struct Out {
     pub seats: Seats,
     /// Links that were given messages.
     pub touched: Vec<Link>,
+    /// The run of the batch that may still get longer.
+    open: Option<OpenRun>,
+    /// Runs begun.
+    runs: u64,
     /// SysV queues.
     pub queues: Queues,
     /// Sockets of `rooms`.
@@ -301,6 +370,8 @@ impl Out {
             held: VecDeque::new(),
             seats: Seats::default(),
             touched: Vec::new(),
+            open: None,
+            runs: 0,
             queues,
             rooms: Links::default(),
             asks: Vec::new(),
@@ -325,7 +396,65 @@ impl Out {
     }
 
     fn push(&mut self, link: Link, what: What) {
+        // What comes behind it for one of its links ends a run.
+        if self.open.is_some() && self.seats.get(link).is_some_and(|seat| seat.run == self.runs) {
+            self.settle();
+        }
         self.batch.ops.push(Op { link, what });
+    }
+
+    /// Puts a message into a run. `false`: it is for one link, or not for connections.
+    fn put_in_run(&mut self, to: &[Link], frame: &[u8]) -> bool {
+        let (Some(first), true) = (to.first(), to.len() > 1) else { return false };
+        let bytes = frame.len() as u32;
+        if let Some(open) = &mut self.open
+            && let Some(Op { what: What::Run(run), .. }) = self.batch.ops.get_mut(open.op)
+            && self.batch.run_links[Range::from(run.links)] == *to
+        {
+            self.batch.run_bytes.extend_from_slice(frame);
+            run.frames.len += bytes;
+            open.messages += 1;
+            return true;
+        }
+        if !self.seats.get(*first).is_some_and(|seat| matches!(seat.port, Port::Tcp(_))) {
+            return false;
+        }
+        self.settle();
+        self.runs += 1;
+        for link in to {
+            if let Some(seat) = self.seats.get(*link) {
+                seat.run = self.runs;
+            }
+        }
+        let Batch { ops, run_bytes, run_links, .. } = &mut self.batch;
+        let run = Run {
+            frames: Frame { at: run_bytes.len() as u32, len: bytes },
+            links: Frame { at: run_links.len() as u32, len: to.len() as u32 },
+        };
+        run_bytes.extend_from_slice(frame);
+        run_links.extend_from_slice(to);
+        self.open = Some(OpenRun { op: ops.len(), messages: 1 });
+        ops.push(Op { link: Link::NONE, what: What::Run(run) });
+        true
+    }
+
+    /// Ends the run that is open, and counts it against the room of its links: to be called before
+    /// anybody looks at that, or takes the batch.
+    pub fn settle(&mut self) {
+        let Some(OpenRun { op, messages }) = self.open.take() else { return };
+        let Some(Op { what: What::Run(run), .. }) = self.batch.ops.get(op) else { return };
+        let bytes = run.len();
+        let counted = bytes.saturating_add(messages.saturating_mul(COUNTED_LARGER));
+        for link in self.batch.links(*run) {
+            let Some(seat) = self.seats.get(*link) else { continue };
+            seat.queued = seat.queued.saturating_add(bytes);
+            seat.left.messages = seat.left.messages.saturating_sub(counted);
+            seat.left.direct = seat.left.direct.saturating_sub(counted);
+            if !seat.touched {
+                seat.touched = true;
+                self.touched.push(*link);
+            }
+        }
     }
 
     /// A message for a link: counts it against its room.
@@ -372,6 +501,9 @@ impl Outbox for Out {
     }
 
     fn deliver(&mut self, to: &[Link], frame: &[u8]) {
+        if self.put_in_run(to, frame) {
+            return;
+        }
         let put = self.batch.put(frame);
         for link in to {
             self.push(*link, What::Deliver(put));

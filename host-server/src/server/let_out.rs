@@ -12,13 +12,15 @@
 //! - A batch that was made after a change of the directory is held whole until that is durable:
 //!   else a number could be seen that is somebody else's after a crash.
 //!
-//! Each TCP connection is written once for each time the batches are gone through.
+//! Each TCP connection is written once for each time the batches are gone through, and a run of
+//! messages ([`Run`]) to each of its connections straight from where it lies: what many subscribers
+//! get is copied by the kernel alone.
 
 use centrala_core::exchange::Link;
 use centrala_core::host::Room;
 
 use super::{Server, lend};
-use crate::outbox::{Batch, Frame, Op, Port, What};
+use crate::outbox::{Batch, Frame, Op, Port, Run, What};
 use crate::sysv::client::Sent;
 
 /// What was let out makes room, which lets more out: so often at once. The rest waits for the next
@@ -61,6 +63,7 @@ impl Server<'_> {
 
     /// Puts what was noted down behind what is held.
     fn hold_batch(&mut self) {
+        self.out.settle();
         if self.out.batch.ops.is_empty() {
             return;
         }
@@ -123,8 +126,10 @@ impl Server<'_> {
         taken: &mut Vec<(Link, u32)>,
     ) -> bool {
         let Op { link, what } = batch.ops[i];
-        if matches!(what, What::Done) {
-            return true;
+        match what {
+            What::Done => return true,
+            What::Run(run) => return self.run_through(batch, i, run),
+            _ => {}
         }
         if let Some(seat) = self.out.seats.get(link) {
             let waits = matches!(what, What::Promise(..)) && batch.commits.1 > self.commits.over;
@@ -136,6 +141,36 @@ impl Server<'_> {
         }
         batch.ops[i].what = What::Done;
         true
+    }
+
+    /// Lets a run out, to those of its links that no promise holds. Returns whether nothing is left
+    /// of it.
+    fn run_through(&mut self, batch: &mut Batch, i: usize, run: Run) -> bool {
+        let (mut n, mut kept) = (0, 0);
+        while let Some((link, bytes)) = batch.of_run(run, n) {
+            n += 1;
+            let Some(seat) = self.out.seats.get(link) else { continue };
+            if seat.held == self.round {
+                batch.keep_in_run(run, kept, link);
+                kept += 1;
+                continue;
+            }
+            seat.queued = seat.queued.saturating_sub(run.len());
+            let Port::Tcp(place) = seat.port else { continue };
+            if !seat.touched {
+                // It was held: how much the link takes is seen only now.
+                seat.touched = true;
+                self.out.touched.push(link);
+            }
+            let Some(connection) = self.tcp.connections.get_mut(place as usize) else { continue };
+            if !connection.touched {
+                connection.touched = true;
+                self.wet.push(place);
+            }
+            connection.give_many(bytes);
+        }
+        batch.leave_run(i, run, kept);
+        kept == 0
     }
 
     /// Lets one thing out; of a promise what was refused, if its commit failed.
@@ -151,7 +186,7 @@ impl Server<'_> {
                 let len = batch.frame(frame).len() as u32;
                 seat.queued_replies = seat.queued_replies.saturating_sub(len);
             }
-            What::Merge(_) | What::Close | What::Done => {}
+            What::Run(_) | What::Merge(_) | What::Close | What::Done => {}
         }
         if !seat.touched {
             // It was held: how much the link takes is seen only now.
@@ -159,7 +194,8 @@ impl Server<'_> {
             self.out.touched.push(link);
         }
         match (port, what) {
-            (_, What::Done) => {}
+            // A run is of connections alone, and let out by itself.
+            (_, What::Done | What::Run(_)) => {}
             (Port::Rooms, _) => self.out_to_rooms(batch, link, what, refused),
             (Port::Tcp(place), What::Close) => {
                 self.out.seats.remove(link);
@@ -182,7 +218,7 @@ impl Server<'_> {
                     | What::Reply(frame)
                     | What::Part(frame, _)
                     | What::Promise(frame, _) => connection.give(batch.frame(frame)),
-                    What::Merge(_) | What::Close | What::Done => {}
+                    What::Run(_) | What::Merge(_) | What::Close | What::Done => {}
                 }
             }
             (Port::Client(place), What::Close) => {

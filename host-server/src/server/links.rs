@@ -8,6 +8,7 @@
 
 use std::cmp::Ordering;
 
+use centrala_core::dialect::Dialect;
 use centrala_core::exchange::Link;
 use centrala_core::host::Room;
 
@@ -21,7 +22,15 @@ use crate::tcp::connection::{NATIVE_ROOM, ROOM};
 const BACKOFF: u64 = 512;
 /// A connection with less room than this is asked how much it has.
 const LOW_TCP: u32 = ROOM / 4;
-const _: () = assert!(ROOM <= NATIVE_ROOM);
+/// The same in `native`: what one read of a publisher's connection can bring is counted as less.
+const LOW_NATIVE: u32 = NATIVE_ROOM / 2;
+
+fn low(dialect: Dialect) -> u32 {
+    match dialect {
+        Dialect::Native => LOW_NATIVE,
+        _ => LOW_TCP,
+    }
+}
 
 /// When to look at a link.
 #[derive(Clone, Copy, Debug)]
@@ -86,11 +95,12 @@ impl Server<'_> {
         let Some(connection) = self.tcp.connections.get_mut(place as usize) else { return };
         let acknowledged = connection.acknowledged();
         let (room, has_mail) = (connection.room(), connection.has_mail());
+        let low = low(connection.dialect);
         if let Some(mark) = acknowledged {
             self.exchange.taken(link, mark, lend!(self));
         }
         let more = self.tell(link, Room::of(room), false);
-        if room < LOW_TCP || has_mail {
+        if room < low || has_mail {
             self.look_later(link, more || acknowledged.is_some());
         }
     }
@@ -121,6 +131,7 @@ impl Server<'_> {
     /// Tells the exchange how much a link takes, if that is more than it knows, or `always`.
     /// Returns whether it did.
     pub(super) fn tell(&mut self, link: Link, room: Room, always: bool) -> bool {
+        self.out.settle();
         let Some(seat) = self.out.seats.get(link) else { return false };
         let less = |bytes: u32| bytes.saturating_sub(seat.queued);
         let room = Room {
@@ -150,12 +161,12 @@ impl Server<'_> {
                     let Some(connection) = self.tcp.connections.get(place as usize) else {
                         continue;
                     };
-                    let has_mail = connection.has_mail();
-                    if left < LOW_TCP {
+                    let (has_mail, low) = (connection.has_mail(), low(connection.dialect));
+                    if left < low {
                         let room = connection.room();
                         self.tell(link, Room::of(room), true);
                     }
-                    if left < LOW_TCP || has_mail {
+                    if left < low || has_mail {
                         self.look_later(link, true);
                     }
                 }

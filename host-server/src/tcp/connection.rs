@@ -40,6 +40,8 @@ pub const fn room_of(dialect: Dialect) -> u32 {
     }
 }
 
+/// Bytes that are worth a write of their own.
+const AT_ONCE: usize = 2048;
 /// Bytes of memory that an empty buffer may keep.
 const KEPT: usize = 1024;
 /// Bytes of output that wait in the server, from which on a connection is not read.
@@ -155,6 +157,18 @@ impl Connection {
     pub fn give(&mut self, bytes: &[u8]) {
         self.output.extend_from_slice(bytes);
         self.given += bytes.len() as u64;
+    }
+
+    /// Gives bytes that others are given too: written at once if they are many and nothing waits
+    /// before them. What the socket does not take is put behind the output.
+    pub fn give_many(&mut self, bytes: &[u8]) {
+        let mut written = 0;
+        if self.waiting() == 0 && bytes.len() >= AT_ONCE && !self.leaving {
+            // If it is broken the next flush finds that, too.
+            written = (&self.stream).write(bytes).unwrap_or(0);
+            self.given += written as u64;
+        }
+        self.give(&bytes[written..]);
     }
 
     /// Puts mail behind the output.
