@@ -8,7 +8,7 @@
 //! Events of a socket are given to the exchange in order. While a question of its link is open they
 //! wait here; there are never more than the far end sends ahead of what was used.
 //!
-//! **Mail** is taken when one of the sockets that it was sent to is still there [`TAKEN`] later:
+//! **Mail** is taken when one of the sockets that it was sent to is still there `TAKEN` later:
 //! frames of a socket stay in order, and by then its client has answered a ping that was sent behind
 //! them, or is found to be gone. If none is, the link's other sockets are sent it again.
 
