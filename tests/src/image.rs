@@ -112,6 +112,13 @@ impl Image {
         image
     }
 
+    /// Runs an image whose first UART is a connection to this address, made anew a second after it
+    /// was lost.
+    pub fn with_uart_to(name: &str, address: SocketAddr) -> Image {
+        let serial = format!("tcp:{address},server=off,reconnect=1");
+        Image::start(name, &["-serial", &serial], "info version", |_| None)
+    }
+
     /// Runs an image with more arguments for QEMU, and asks it where it listens.
     fn start(
         name: &str,

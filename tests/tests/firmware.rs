@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
@@ -314,4 +314,67 @@ fn a_slow_peer_and_one_that_vanishes_hold_up_nobody() {
     assert_eq!(celina.next().1, 30);
     drop(celina);
     assert_eq!(anna.next(), (direct::RESPONSE, 30, "300".to_owned()));
+}
+
+/// `centralad`, killed when this is dropped.
+struct Server(Child);
+
+impl Server {
+    /// With its data in a directory, on these addresses; says on which it is.
+    fn start(data: &Path, direct: SocketAddr, native: SocketAddr) -> (Server, [SocketAddr; 2]) {
+        let config = data.join("centrala.toml");
+        let text = format!(
+            "data = {:?}\n[direct]\nlisten = \"{direct}\"\n[native]\nlisten = \"{native}\"\n",
+            data.join("data")
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut server = Command::new(program("centralad"));
+        server.arg("--config").arg(config).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut server = Server(server.spawn().unwrap());
+        let mut lines = BufReader::new(server.0.stdout.take().unwrap()).lines();
+        let mut place = |name: &str| {
+            let line = lines.next().expect("a line for each dialect").unwrap();
+            let place = line.strip_prefix(name).and_then(|rest| rest.strip_prefix(": "));
+            place.unwrap_or_else(|| panic!("{name}: {line}")).parse().unwrap()
+        };
+        let places = [place("direct"), place("native")];
+        (server, places)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn the_node_publishes_obeys_and_comes_back_to_a_server_that_was_killed() {
+    let data = tempfile::tempdir().unwrap();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let (server, [direct, native]) = Server::start(data.path(), any, any);
+    let anna = format!("native://anna@{native}");
+    assert_eq!(says(&anna, &["create", "count"]), ("#count: created\n".to_owned(), true));
+    assert_eq!(says(&anna, &["join", "count"]), ("#count: joined\n".to_owned(), true));
+    let listener = Listener::of(client(&anna, &["listen"]));
+    let node = Image::with_uart_to("node", direct);
+    let number = |listener: &Listener| -> u32 {
+        let line = listener.line();
+        line.rsplit(": ").next().and_then(|text| text.parse().ok()).expect("a number")
+    };
+    let first = number(&listener);
+    assert_eq!(number(&listener), first + 1, "one after the other");
+    let (said, good) = send("bartek", direct, "@node", "set 1000");
+    assert!(good, "{said}");
+    node.logged("set", |line| line.contains("set 1000").then_some(()));
+    while number(&listener) < 1_000 {}
+    drop((server, listener));
+    let (_server, [direct, native]) = Server::start(data.path(), direct, native);
+    let listener = Listener::of(client(&format!("native://anna@{native}"), &["listen"]));
+    let again = number(&listener);
+    assert!((1_000..2_000).contains(&again), "it counts on: {again}");
+    let (said, good) = send("bartek", direct, "@node", "stop");
+    assert!(good, "{said}");
+    node.logged("stop", |line| line.contains("stop").then_some(()));
 }

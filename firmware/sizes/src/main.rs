@@ -258,15 +258,17 @@ impl Tables {
             *rows = asked.unwrap_or(*rows);
         }
         other.message_length = length.unwrap_or(self.message_length);
-        other.row[MESSAGE] = self.row[MESSAGE] - self.message_length + other.message_length;
+        let row = self.row[MESSAGE].saturating_sub(self.message_length);
+        other.row[MESSAGE] = row.saturating_add(other.message_length);
         // The scratch for one frame grows with the text.
-        let rest = self.bytes - self.sum() + other.message_length - self.message_length;
-        other.bytes = other.sum() + rest;
+        let rest = self.bytes.saturating_sub(self.sum()).saturating_add(other.message_length);
+        other.bytes = other.sum().saturating_add(rest).saturating_sub(self.message_length);
         Some(other)
     }
 
     fn sum(&self) -> u32 {
-        self.row.iter().zip(self.rows).map(|(bytes, rows)| bytes * rows).sum()
+        let tables = self.row.iter().zip(self.rows).map(|(bytes, rows)| bytes.saturating_mul(rows));
+        tables.fold(0, u32::saturating_add)
     }
 }
 
