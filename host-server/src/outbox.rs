@@ -156,7 +156,7 @@ pub struct Run {
 
 impl Run {
     /// Bytes for each connection.
-    pub fn len(self) -> u32 {
+    pub fn bytes(self) -> u32 {
         self.frames.len
     }
 }
@@ -443,7 +443,7 @@ impl Out {
     pub fn settle(&mut self) {
         let Some(OpenRun { op, messages }) = self.open.take() else { return };
         let Some(Op { what: What::Run(run), .. }) = self.batch.ops.get(op) else { return };
-        let bytes = run.len();
+        let bytes = run.bytes();
         let counted = bytes.saturating_add(messages.saturating_mul(COUNTED_LARGER));
         for link in self.batch.links(*run) {
             let Some(seat) = self.seats.get(*link) else { continue };

@@ -155,7 +155,7 @@ impl Server<'_> {
                 kept += 1;
                 continue;
             }
-            seat.queued = seat.queued.saturating_sub(run.len());
+            seat.queued = seat.queued.saturating_sub(run.bytes());
             let Port::Tcp(place) = seat.port else { continue };
             if !seat.touched {
                 // It was held: how much the link takes is seen only now.
