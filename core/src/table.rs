@@ -216,6 +216,15 @@ impl<'a, T: Copy> Table<'a, T> {
         (slot.generation & 1 == 1).then_some(&mut slot.value)
     }
 
+    /// As [`Table::at_mut`], with its handle.
+    #[inline]
+    pub(crate) fn occupant(&mut self, place: u32) -> Option<(Handle<T>, &mut T)> {
+        let index = place.wrapping_sub(1);
+        let slot = self.slots.get_mut(index as usize)?;
+        let handle = Handle { index, generation: slot.generation, of: PhantomData };
+        (slot.generation & 1 == 1).then_some((handle, &mut slot.value))
+    }
+
     /// The handle of whoever has the place (counted from 1) now.
     #[inline]
     pub(crate) fn handle(&self, place: u32) -> Option<Handle<T>> {

@@ -51,6 +51,8 @@ pub struct Seat {
     pub held: u64,
     /// Noted down as having been given messages.
     pub touched: bool,
+    /// The run that was begun last with this link in it.
+    run: u64,
     /// When it is looked at next, if it has to be.
     pub due: Option<u64>,
     /// Milliseconds from one such look to the next.
@@ -88,6 +90,7 @@ impl Seats {
             left: room,
             held: 0,
             touched: false,
+            run: 0,
             due: None,
             backoff: 0,
         };
@@ -126,8 +129,8 @@ pub struct Op {
 pub enum What {
     /// A message.
     Deliver(Frame),
-    /// The batch's [`Run`] of this place. Its links are its own.
-    Run(u32),
+    /// Messages for several connections.
+    Run(Run),
     /// A message that the store has, and its mark.
     Mail(Frame, u32),
     /// An answer.
@@ -144,16 +147,18 @@ pub enum What {
     Done,
 }
 
-/// Messages that go to the same TCP connections, one behind the other: noted down once for all of
-/// them, and written to each at once.
-#[derive(Clone, Debug)]
+/// Messages one after another, for the same connections: as one publisher sends many to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// All their bytes.
-    pub frame: Frame,
-    /// Places among the batch's links. One that has had its messages is [`Link::NONE`].
-    pub links: Range<u32>,
-    /// Places among the batch's lengths.
-    lengths: Range<u32>,
+    frames: Frame,
+    links: Frame,
+}
+
+impl Run {
+    /// Bytes for each connection.
+    pub fn bytes(self) -> u32 {
+        self.frames.len
+    }
 }
 
 /// What one batch wants sent, in order.
@@ -162,13 +167,9 @@ pub struct Batch {
     /// In the order they came.
     pub ops: Vec<Op>,
     bytes: Vec<u8>,
-    runs: Vec<Run>,
-    /// Of all runs.
-    links: Vec<Link>,
-    /// Of each message of a run.
-    lengths: Vec<u32>,
-    /// Runs whose messages are counted against the room of their links. Those are not added to.
-    charged: usize,
+    /// Of all runs, without gaps.
+    run_bytes: Vec<u8>,
+    run_links: Vec<Link>,
     /// The commits, by number, that its promises wait for: the first one to be over when it was
     /// made, and the last.
     pub commits: (u64, u64),
@@ -192,52 +193,41 @@ impl Batch {
         Frame { at: at as u32, len: bytes.len() as u32 }
     }
 
-    /// The run of a place.
-    pub fn run(&self, at: u32) -> Option<Run> {
-        self.runs.get(at as usize).cloned()
+    /// The messages of a run.
+    pub fn run(&self, run: Run) -> &[u8] {
+        &self.run_bytes[Range::from(run.frames)]
     }
 
-    /// A link of a run.
-    pub fn link(&mut self, at: u32) -> Option<&mut Link> {
-        self.links.get_mut(at as usize)
+    /// The connections of a run.
+    pub fn links(&self, run: Run) -> &[Link] {
+        &self.run_links[Range::from(run.links)]
     }
 
-    /// Adds a message to the last run, if that goes to the same links and nothing else came since.
-    fn extend_run(&mut self, to: &[Link], frame: &[u8]) -> bool {
-        if !matches!(self.ops.last(), Some(Op { what: What::Run(_), .. }))
-            || self.charged == self.runs.len()
-        {
-            return false;
-        }
-        let Some(run) = self.runs.last_mut() else { return false };
-        if self.links.get(run.links.start as usize..) != Some(to) {
-            return false;
-        }
-        self.bytes.extend_from_slice(frame);
-        self.lengths.push(frame.len() as u32);
-        run.frame.len += frame.len() as u32;
-        run.lengths.end += 1;
-        true
+    /// A link of a run, by its place, and the run's messages.
+    pub fn of_run(&self, run: Run, n: usize) -> Option<(Link, &[u8])> {
+        Some((*self.links(run).get(n)?, self.run(run)))
     }
 
-    /// Begins a run.
-    fn begin_run(&mut self, to: &[Link], frame: &[u8]) {
-        let (link, length) = (self.links.len() as u32, self.lengths.len() as u32);
-        self.links.extend_from_slice(to);
-        self.lengths.push(frame.len() as u32);
-        let run = Run {
-            frame: self.put(frame),
-            links: link..self.links.len() as u32,
-            lengths: length..length + 1,
+    /// Leaves a run, at its place, for these of its links: the first `kept`, put there with
+    /// [`Batch::keep_in_run`]. Without any it is done.
+    pub fn leave_run(&mut self, i: usize, run: Run, kept: usize) {
+        let links = Frame { len: kept as u32, ..run.links };
+        self.ops[i].what = match kept {
+            0 => What::Done,
+            _ => What::Run(Run { links, ..run }),
         };
-        self.ops.push(Op { link: Link::NONE, what: What::Run(self.runs.len() as u32) });
-        self.runs.push(run);
+    }
+
+    /// Puts a link of a run to one of the places before its own.
+    pub fn keep_in_run(&mut self, run: Run, at: usize, link: Link) {
+        self.run_links[run.links.at as usize + at] = link;
     }
 
     /// Bytes that it holds.
     pub fn size(&self) -> usize {
-        let noted = size_of_val(&self.ops[..]) + size_of_val(&self.runs[..]);
-        self.bytes.len() + noted + size_of_val(&self.links[..]) + size_of_val(&self.lengths[..])
+        let (links, ops) = (size_of::<Link>(), size_of::<Op>());
+        let runs = self.run_bytes.len() + self.run_links.len() * links;
+        self.bytes.len() + runs + self.ops.len() * ops
     }
 
     /// Forgets all, and most of the memory if it was much.
@@ -245,14 +235,11 @@ impl Batch {
         self.ops.clear();
         self.ops.shrink_to(16 * 1024);
         self.bytes.clear();
-        self.bytes.shrink_to(1024 * 1024);
-        self.runs.clear();
-        self.runs.shrink_to(4 * 1024);
-        self.links.clear();
-        self.links.shrink_to(16 * 1024);
-        self.lengths.clear();
-        self.lengths.shrink_to(16 * 1024);
-        self.charged = 0;
+        self.bytes.shrink_to(256 * 1024);
+        self.run_bytes.clear();
+        self.run_bytes.shrink_to(256 * 1024);
+        self.run_links.clear();
+        self.run_links.shrink_to(16 * 1024);
         (self.commits, self.hidden, self.refused) = ((0, 0), 0, false);
     }
 
@@ -265,26 +252,7 @@ impl Batch {
         each: &mut dyn FnMut(&[u8]),
     ) -> Option<u32> {
         let (mut mail, bytes) = (None, &self.bytes);
-        for op in self.ops.iter_mut().skip(from) {
-            if let What::Run(at) = op.what
-                && let Some(run) = self.runs.get(at as usize)
-            {
-                let links = self.links.get_mut(run.links.start as usize..run.links.end as usize);
-                let own = links.and_then(|links| links.iter_mut().find(|own| **own == link));
-                if let Some(own) = own {
-                    *own = Link::NONE;
-                    let lengths = run.lengths.start as usize..run.lengths.end as usize;
-                    let mut at = run.frame.at as usize;
-                    for len in self.lengths.get(lengths).unwrap_or(&[]) {
-                        each(&bytes[at..at + *len as usize]);
-                        at += *len as usize;
-                    }
-                }
-                continue;
-            }
-            if op.link != link {
-                continue;
-            }
+        for op in self.ops.iter_mut().skip(from).filter(|op| op.link == link) {
             match op.what {
                 What::Deliver(frame) => each(&bytes[Range::from(frame)]),
                 What::Mail(_, mark) => mail = mail.or(Some(mark)),
@@ -355,6 +323,13 @@ const COUNTED_LARGER: u32 = {
 /// The exchange counts a row of a list as so much at least.
 const ROW: u32 = 64;
 
+/// A run that may get longer: its place among the operations, and how many messages it has.
+#[derive(Clone, Copy, Debug)]
+struct OpenRun {
+    op: usize,
+    messages: u32,
+}
+
 /// The outbox of the exchange.
 #[derive(Debug)]
 pub struct Out {
@@ -366,6 +341,10 @@ pub struct Out {
     pub seats: Seats,
     /// Links that were given messages.
     pub touched: Vec<Link>,
+    /// The run of the batch that may still get longer.
+    open: Option<OpenRun>,
+    /// Runs begun.
+    runs: u64,
     /// SysV queues.
     pub queues: Queues,
     /// Sockets of `rooms`.
@@ -391,6 +370,8 @@ impl Out {
             held: VecDeque::new(),
             seats: Seats::default(),
             touched: Vec::new(),
+            open: None,
+            runs: 0,
             queues,
             rooms: Links::default(),
             asks: Vec::new(),
@@ -415,7 +396,65 @@ impl Out {
     }
 
     fn push(&mut self, link: Link, what: What) {
+        // What comes behind it for one of its links ends a run.
+        if self.open.is_some() && self.seats.get(link).is_some_and(|seat| seat.run == self.runs) {
+            self.settle();
+        }
         self.batch.ops.push(Op { link, what });
+    }
+
+    /// Puts a message into a run. `false`: it is for one link, or not for connections.
+    fn put_in_run(&mut self, to: &[Link], frame: &[u8]) -> bool {
+        let (Some(first), true) = (to.first(), to.len() > 1) else { return false };
+        let bytes = frame.len() as u32;
+        if let Some(open) = &mut self.open
+            && let Some(Op { what: What::Run(run), .. }) = self.batch.ops.get_mut(open.op)
+            && self.batch.run_links[Range::from(run.links)] == *to
+        {
+            self.batch.run_bytes.extend_from_slice(frame);
+            run.frames.len += bytes;
+            open.messages += 1;
+            return true;
+        }
+        if !self.seats.get(*first).is_some_and(|seat| matches!(seat.port, Port::Tcp(_))) {
+            return false;
+        }
+        self.settle();
+        self.runs += 1;
+        for link in to {
+            if let Some(seat) = self.seats.get(*link) {
+                seat.run = self.runs;
+            }
+        }
+        let Batch { ops, run_bytes, run_links, .. } = &mut self.batch;
+        let run = Run {
+            frames: Frame { at: run_bytes.len() as u32, len: bytes },
+            links: Frame { at: run_links.len() as u32, len: to.len() as u32 },
+        };
+        run_bytes.extend_from_slice(frame);
+        run_links.extend_from_slice(to);
+        self.open = Some(OpenRun { op: ops.len(), messages: 1 });
+        ops.push(Op { link: Link::NONE, what: What::Run(run) });
+        true
+    }
+
+    /// Ends the run that is open, and counts it against the room of its links: to be called before
+    /// anybody looks at that, or takes the batch.
+    pub fn settle(&mut self) {
+        let Some(OpenRun { op, messages }) = self.open.take() else { return };
+        let Some(Op { what: What::Run(run), .. }) = self.batch.ops.get(op) else { return };
+        let bytes = run.bytes();
+        let counted = bytes.saturating_add(messages.saturating_mul(COUNTED_LARGER));
+        for link in self.batch.links(*run) {
+            let Some(seat) = self.seats.get(*link) else { continue };
+            seat.queued = seat.queued.saturating_add(bytes);
+            seat.left.messages = seat.left.messages.saturating_sub(counted);
+            seat.left.direct = seat.left.direct.saturating_sub(counted);
+            if !seat.touched {
+                seat.touched = true;
+                self.touched.push(*link);
+            }
+        }
     }
 
     /// A message for a link: counts it against its room.
@@ -440,34 +479,6 @@ impl Out {
         }
     }
 
-    /// Counts the messages of runs against their links' rooms: once for all messages of a run.
-    pub fn charge_runs(&mut self) {
-        let Batch { runs, links, charged, .. } = &mut self.batch;
-        for run in runs.get(*charged..).unwrap_or(&[]) {
-            let bytes = run.frame.len;
-            let counted = bytes.saturating_add(run.lengths.len() as u32 * COUNTED_LARGER);
-            let links = links.get(run.links.start as usize..run.links.end as usize);
-            for link in links.unwrap_or(&[]) {
-                let Some(seat) = self.seats.get(*link) else { continue };
-                seat.queued = seat.queued.saturating_add(bytes);
-                seat.left.messages = seat.left.messages.saturating_sub(counted);
-                seat.left.direct = seat.left.direct.saturating_sub(counted);
-                if !seat.touched {
-                    seat.touched = true;
-                    self.touched.push(*link);
-                }
-            }
-        }
-        *charged = runs.len();
-    }
-
-    /// Whether links are TCP connections, all of them.
-    fn are_connections(&mut self, links: &[Link]) -> bool {
-        links
-            .iter()
-            .all(|link| self.seats.get(*link).is_some_and(|seat| matches!(seat.port, Port::Tcp(_))))
-    }
-
     /// An answer for a link. It may be of a list, which has room of its own.
     fn charge_reply(&mut self, link: Link, bytes: usize) {
         let Some(seat) = self.seats.get(link) else { return };
@@ -490,11 +501,8 @@ impl Outbox for Out {
     }
 
     fn deliver(&mut self, to: &[Link], frame: &[u8]) {
-        if self.batch.extend_run(to, frame) {
+        if self.put_in_run(to, frame) {
             return;
-        }
-        if self.are_connections(to) {
-            return self.batch.begin_run(to, frame);
         }
         let put = self.batch.put(frame);
         for link in to {
@@ -630,89 +638,5 @@ impl Outbox for Out {
                 tracing::info!(address, "nobody fetched the answer to a log-in: taken back");
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::rc::Rc;
-
-    use centrala_core::dialect::Dialect;
-    use centrala_core::exchange::Exchange;
-
-    use crate::config::Config;
-    use crate::poll::Poll;
-    use crate::tables::Memory;
-
-    /// An outbox with the seats of so many connections.
-    fn out(count: u32) -> (Out, Vec<Link>) {
-        let config = Config::parse("[native]\n", "test").unwrap();
-        let mut memory = Memory::new(&config);
-        let mut exchange = Exchange::new(memory.lend(), config.exchange_limits());
-        let mut out = Out::new(Queues::new(Rc::new(Poll::new().unwrap())));
-        let mut link = |place| {
-            let room = Room::of(10_000);
-            let link = exchange.connect(Dialect::Native, room, 0).unwrap();
-            out.seats.put(link, Port::Tcp(place), room);
-            link
-        };
-        let links = (0..count).map(&mut link).collect();
-        (out, links)
-    }
-
-    fn withdrawn(out: &mut Out, link: Link) -> Vec<Vec<u8>> {
-        let mut frames = Vec::new();
-        assert_eq!(out.withdraw(link, &mut |frame| frames.push(frame.to_vec())), None);
-        frames
-    }
-
-    #[test]
-    fn messages_to_the_same_connections_are_one_run_until_something_else_comes() {
-        let (mut out, links) = out(3);
-        out.deliver(&links, b"one");
-        out.deliver(&links, b"three");
-        assert_eq!(out.batch.ops.len(), 1);
-        let run = out.batch.run(0).unwrap();
-        assert_eq!(out.batch.frame(run.frame), b"onethree");
-        out.deliver(&links[..2], b"two");
-        out.deliver(&links, b"all");
-        out.reply(links[0], b"answer");
-        out.deliver(&links, b"all");
-        assert_eq!(out.batch.ops.len(), 5);
-        // What is counted already is not added to.
-        out.charge_runs();
-        out.deliver(&links, b"more");
-        assert_eq!(out.batch.ops.len(), 6);
-    }
-
-    #[test]
-    fn each_message_of_a_run_is_counted_against_each_links_room_once() {
-        let (mut out, links) = out(2);
-        for _ in 0..3 {
-            out.deliver(&links, b"12345");
-        }
-        out.charge_runs();
-        out.charge_runs();
-        for link in &links {
-            let seat = out.seats.get(*link).unwrap();
-            assert_eq!(seat.queued, 15);
-            assert_eq!(seat.left.messages, 10_000 - 3 * (5 + COUNTED_LARGER));
-        }
-        assert_eq!(out.touched, links);
-    }
-
-    #[test]
-    fn a_link_takes_its_messages_of_a_run_back_one_by_one_and_the_others_keep_theirs() {
-        let (mut out, links) = out(3);
-        out.deliver(&links, b"one");
-        out.deliver(&links, b"");
-        out.deliver(&links, b"three");
-        assert_eq!(withdrawn(&mut out, links[1]), [&b"one"[..], b"", b"three"]);
-        assert_eq!(withdrawn(&mut out, links[1]), Vec::<Vec<u8>>::new());
-        // Not to be added to: one of its links has had it.
-        out.deliver(&links, b"four");
-        assert_eq!(out.batch.ops.len(), 2);
-        assert_eq!(withdrawn(&mut out, links[2]), [&b"one"[..], b"", b"three", b"four"]);
     }
 }

@@ -269,6 +269,24 @@ impl Exchange<'_> {
             let left = membership.left;
             let last = left == 1;
             let Some(member) = self.directory.user(user) else { continue };
+            // Most have one session, nothing to answer for and room: nothing is to be kept.
+            if left < 0
+                && !own
+                && member.live.is_power_of_two()
+                && member.live & (RECEIPTS | CONVERSATIONS) == 0
+                && !member.tail.waits()
+                && let Some(place) = member.sessions.get(member.live.trailing_zeros() as usize)
+                && let Some((link, session)) = self.sessions.occupant(*place)
+                && session.takes(length, false)
+                && let (Some(to), Some(form)) =
+                    (self.fan.get_mut(fan), self.fan_dialects.get_mut(fan))
+            {
+                session.charge(length, false);
+                (*to, *form) = (link, member.live);
+                fan = fan.saturating_add(1);
+                dialects |= member.live;
+                continue;
+            }
             let (sessions, live, waits) = (member.sessions, member.live, member.tail.waits());
             let live = if own { live & CONVERSATIONS } else { live };
             if own && live == 0 {

@@ -30,7 +30,7 @@
 //! | `rooms.listen`                    | address and port                           | `127.0.0.1:4880` |
 //! | `rooms.public`                    | `true` where other machines reach `listen` | `false`          |
 //! | `rooms.origins`                   | list of origins, `"https://example.org"`   | none             |
-//! | `rooms.events_per_second`         | 1 to 100,000, for each session             | 50               |
+//! | `rooms.events_per_second`         | 1 to 100,000, for each session; what comes faster waits, and a flood ends the socket | 50 |
 //! | `rooms.burst`                     | 1 to 100,000 (events)                      | 200              |
 //! | `rooms.buffer`                    | 65,536 to 1,073,741,824 (bytes)            | 4,194,304        |
 //! | `rooms.images`                    | 1 to 1,048,576 (MiB)                       | 1024             |

@@ -8,7 +8,7 @@
 //!
 //! Which message has which image is in the store. An image that no message got, because the
 //! exchange refused it or the server was killed before the commit, is removed: at once
-//! ([`Images::refused`]), or when all are looked through ([`super::sweep`]).
+//! ([`Images::refused`]), or when all are looked through (`super::sweep`).
 
 use std::collections::HashMap;
 use std::fmt;

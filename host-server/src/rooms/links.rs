@@ -8,7 +8,7 @@
 //! Events of a socket are given to the exchange in order. While a question of its link is open they
 //! wait here; there are never more than the far end sends ahead of what was used.
 //!
-//! **Mail** is taken when one of the sockets that it was sent to is still there [`TAKEN`] later:
+//! **Mail** is taken when one of the sockets that it was sent to is still there `TAKEN` later:
 //! frames of a socket stay in order, and by then its client has answered a ping that was sent behind
 //! them, or is found to be gone. If none is, the link's other sockets are sent it again.
 
@@ -84,6 +84,7 @@ pub enum Fate {
 #[derive(Debug, Default)]
 pub struct Links {
     rooms: Option<Rooms>,
+    arrived: VecDeque<Arrival>,
     sockets: HashMap<u64, Socket>,
     links: HashMap<Link, Members>,
     mail: VecDeque<Sent>,
@@ -117,9 +118,19 @@ impl Links {
         self.rooms.take()
     }
 
-    /// What has arrived.
-    pub fn take(&self) -> Vec<Arrival> {
-        self.rooms.as_ref().map(Rooms::take).unwrap_or_default()
+    /// Takes over what has arrived.
+    pub fn take(&mut self) {
+        self.arrived.extend(self.rooms.iter().flat_map(Rooms::take));
+    }
+
+    /// The next of what has arrived and was taken over.
+    pub fn next_arrival(&mut self) -> Option<Arrival> {
+        self.arrived.pop_front()
+    }
+
+    /// Whether there is more of it.
+    pub fn has_more(&self) -> bool {
+        !self.arrived.is_empty()
     }
 
     /// All links.

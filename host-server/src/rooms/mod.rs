@@ -6,10 +6,10 @@
 //! knows nothing but where the bytes of an image are, which never go through the exchange. Which
 //! socket belongs to which link is known at the near end ([`links`]).
 //!
-//! - [`site`]: HTTP; [`origin`]: which pages may ask; [`page`]: the page itself.
-//! - [`hall`]: the sockets; [`inbox`], [`session`]: what they send, and how fast; [`outlet`]: what
+//! - `site`: HTTP; `origin`: which pages may ask; `page`: the page itself.
+//! - `hall`: the sockets; `inbox`, `session`: what they send, and how fast; `outlet`: what
 //!   they are sent.
-//! - [`event`], [`packet`]: the two directions' bytes; [`images`]: images in files.
+//! - `event`, `packet`: the two directions' bytes; [`images`]: images in files.
 //!
 //! **The library** is socketioxide without its uppermost layer: its Engine.IO (sessions, heartbeats,
 //! both transports and the step from one to the other) and its parser of packets. The layer above
@@ -18,8 +18,8 @@
 //! events stay in order, and what waits is counted in bytes. It would bring rooms and
 //! acknowledgements, of which the exchange has its own and the protocol none.
 //!
-//! **Bounds**, each for one client: [`inbox`] says what may wait on its way in, [`outlet`] on its way
-//! out, [`site`] how long a connection may stand still. A packet has at most [`PAYLOAD`] bytes. A
+//! **Bounds**, each for one client: `inbox` says what may wait on its way in, `outlet` on its way
+//! out, `site` how long a connection may stand still. A packet has at most [`PAYLOAD`] bytes. A
 //! transport that does not become a socket within 20 s is closed, as is one whose client misses a
 //! heartbeat.
 

@@ -12,13 +12,15 @@
 //! - A batch that was made after a change of the directory is held whole until that is durable:
 //!   else a number could be seen that is somebody else's after a crash.
 //!
-//! Each TCP connection is written once for each time the batches are gone through.
+//! Each TCP connection is written once for each time the batches are gone through, and a run of
+//! messages ([`Run`]) to each of its connections straight from where it lies: what many subscribers
+//! get is copied by the kernel alone.
 
 use centrala_core::exchange::Link;
 use centrala_core::host::Room;
 
 use super::{Server, lend};
-use crate::outbox::{Batch, Frame, Op, Port, What};
+use crate::outbox::{Batch, Frame, Op, Port, Run, What};
 use crate::sysv::client::Sent;
 
 /// What was let out makes room, which lets more out: so often at once. The rest waits for the next
@@ -61,10 +63,10 @@ impl Server<'_> {
 
     /// Puts what was noted down behind what is held.
     fn hold_batch(&mut self) {
+        self.out.settle();
         if self.out.batch.ops.is_empty() {
             return;
         }
-        self.out.charge_runs();
         let spare = self.spares.pop().unwrap_or_default();
         let mut batch = std::mem::replace(&mut self.out.batch, spare);
         self.out.counters.batches += 1;
@@ -126,13 +128,7 @@ impl Server<'_> {
         let Op { link, what } = batch.ops[i];
         match what {
             What::Done => return true,
-            What::Run(run) => {
-                let over = self.run_through(batch, run);
-                if over {
-                    batch.ops[i].what = What::Done;
-                }
-                return over;
-            }
+            What::Run(run) => return self.run_through(batch, i, run),
             _ => {}
         }
         if let Some(seat) = self.out.seats.get(link) {
@@ -147,34 +143,34 @@ impl Server<'_> {
         true
     }
 
-    /// Gives a run of messages to each of its links that may have it. Returns whether all have.
-    fn run_through(&mut self, batch: &mut Batch, run: u32) -> bool {
-        let Some(run) = batch.run(run) else { return true };
-        let mut all = true;
-        for at in run.links {
-            let Some(link) = batch.link(at) else { continue };
-            let Some(seat) = self.out.seats.get(*link) else { continue };
+    /// Lets a run out, to those of its links that no promise holds. Returns whether nothing is left
+    /// of it.
+    fn run_through(&mut self, batch: &mut Batch, i: usize, run: Run) -> bool {
+        let (mut n, mut kept) = (0, 0);
+        while let Some((link, bytes)) = batch.of_run(run, n) {
+            n += 1;
+            let Some(seat) = self.out.seats.get(link) else { continue };
             if seat.held == self.round {
-                all = false;
+                batch.keep_in_run(run, kept, link);
+                kept += 1;
                 continue;
             }
-            let link = std::mem::replace(link, Link::NONE);
-            let bytes = batch.frame(run.frame);
-            seat.queued = seat.queued.saturating_sub(bytes.len() as u32);
+            seat.queued = seat.queued.saturating_sub(run.bytes());
+            let Port::Tcp(place) = seat.port else { continue };
             if !seat.touched {
                 // It was held: how much the link takes is seen only now.
                 seat.touched = true;
                 self.out.touched.push(link);
             }
-            let Port::Tcp(place) = seat.port else { continue };
             let Some(connection) = self.tcp.connections.get_mut(place as usize) else { continue };
-            connection.give_many(bytes);
             if !connection.touched {
                 connection.touched = true;
                 self.wet.push(place);
             }
+            connection.give_many(bytes);
         }
-        all
+        batch.leave_run(i, run, kept);
+        kept == 0
     }
 
     /// Lets one thing out; of a promise what was refused, if its commit failed.
@@ -198,6 +194,7 @@ impl Server<'_> {
             self.out.touched.push(link);
         }
         match (port, what) {
+            // A run is of connections alone, and let out by itself.
             (_, What::Done | What::Run(_)) => {}
             (Port::Rooms, _) => self.out_to_rooms(batch, link, what, refused),
             (Port::Tcp(place), What::Close) => {

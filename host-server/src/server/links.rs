@@ -8,7 +8,7 @@
 
 use std::cmp::Ordering;
 
-use centrala_core::dialect::{Dialect, native};
+use centrala_core::dialect::Dialect;
 use centrala_core::exchange::Link;
 use centrala_core::host::Room;
 
@@ -16,10 +16,21 @@ use super::{Server, lend};
 use crate::outbox::Port;
 use crate::sysv::lanes::Lanes;
 use crate::sysv::process::Life;
-use crate::tcp::connection::room_of;
+use crate::tcp::connection::{NATIVE_ROOM, ROOM};
 
 /// Milliseconds between two looks at a link that takes nothing.
 const BACKOFF: u64 = 512;
+/// A connection with less room than this is asked how much it has.
+const LOW_TCP: u32 = ROOM / 4;
+/// The same in `native`: what one read of a publisher's connection can bring is counted as less.
+const LOW_NATIVE: u32 = NATIVE_ROOM / 2;
+
+fn low(dialect: Dialect) -> u32 {
+    match dialect {
+        Dialect::Native => LOW_NATIVE,
+        _ => LOW_TCP,
+    }
+}
 
 /// When to look at a link.
 #[derive(Clone, Copy, Debug)]
@@ -84,22 +95,14 @@ impl Server<'_> {
         let Some(connection) = self.tcp.connections.get_mut(place as usize) else { return };
         let acknowledged = connection.acknowledged();
         let (room, has_mail) = (connection.room(), connection.has_mail());
-        let dialect = connection.dialect;
+        let low = low(connection.dialect);
         if let Some(mark) = acknowledged {
             self.exchange.taken(link, mark, lend!(self));
         }
         let more = self.tell(link, Room::of(room), false);
-        if room < self.low_tcp(dialect) || has_mail {
+        if room < low || has_mail {
             self.look_later(link, more || acknowledged.is_some());
         }
-    }
-
-    /// A connection with less room than this is asked how much it has, and looked at again: it may
-    /// lack it for the next batch, or for one long message.
-    fn low_tcp(&self, dialect: Dialect) -> u32 {
-        let longest = native::frame_max(self.exchange.limits().message_length);
-        let room = room_of(dialect);
-        (room / 2).max(u32::try_from(longest).unwrap_or(room)).min(room)
     }
 
     fn look_at_queue(&mut self, link: Link, place: u32) {
@@ -128,7 +131,7 @@ impl Server<'_> {
     /// Tells the exchange how much a link takes, if that is more than it knows, or `always`.
     /// Returns whether it did.
     pub(super) fn tell(&mut self, link: Link, room: Room, always: bool) -> bool {
-        self.out.charge_runs();
+        self.out.settle();
         let Some(seat) = self.out.seats.get(link) else { return false };
         let less = |bytes: u32| bytes.saturating_sub(seat.queued);
         let room = Room {
@@ -158,14 +161,12 @@ impl Server<'_> {
                     let Some(connection) = self.tcp.connections.get(place as usize) else {
                         continue;
                     };
-                    let has_mail = connection.has_mail();
-                    let mut room = left;
-                    let low = self.low_tcp(connection.dialect);
+                    let (has_mail, low) = (connection.has_mail(), low(connection.dialect));
                     if left < low {
-                        room = connection.room();
+                        let room = connection.room();
                         self.tell(link, Room::of(room), true);
                     }
-                    if room < low || has_mail {
+                    if left < low || has_mail {
                         self.look_later(link, true);
                     }
                 }

@@ -146,7 +146,7 @@ impl Server<'_> {
                 self.follow_commit();
             }
             more = self.receive_from_queues();
-            self.receive_from_rooms();
+            more |= self.receive_from_rooms();
             if self.exchange.poll_timeout().is_some_and(|due| due <= self.out.now) {
                 self.exchange.handle_timeout(lend!(self));
             }
@@ -447,7 +447,7 @@ impl Server<'_> {
         }
         self.tcp.stop_listening();
         let _ = self.receive_from_queues();
-        self.receive_from_rooms();
+        while self.receive_from_rooms() {}
         self.let_all_out();
         if self.out.shut_down {
             tracing::info!("a client ended the server: removing its clients' queues");

@@ -11,13 +11,19 @@ use crate::outbox::{Batch, Port, What};
 use crate::rooms::links::{Fate, Input, ROOM};
 use crate::rooms::{Arrival, Rooms, Why};
 
+/// Of what has arrived from sockets, so much is looked at before others have their turn.
+const TURN: usize = 1024;
+
 impl Server<'_> {
-    /// Gives the exchange what has arrived from sockets.
-    pub(super) fn receive_from_rooms(&mut self) {
+    /// Gives the exchange what has arrived from sockets, at most so much at once that others have
+    /// their turn. Returns whether there is more.
+    pub(super) fn receive_from_rooms(&mut self) -> bool {
         if self.out.rooms.rooms().is_some_and(Rooms::is_over) {
             self.broken = Some(io::Error::other("the thread of rooms has ended"));
         }
-        for arrival in self.out.rooms.take() {
+        self.out.rooms.take();
+        for _ in 0..TURN {
+            let Some(arrival) = self.out.rooms.next_arrival() else { break };
             match arrival {
                 Arrival::Connected(socket) => self.socket_connected(socket),
                 Arrival::Event { socket, bytes, image } => {
@@ -28,6 +34,7 @@ impl Server<'_> {
             }
         }
         self.feed_sockets();
+        self.out.rooms.has_more()
     }
 
     /// Gives the exchange what it did not take from sockets before, as far as it does now.

@@ -11,7 +11,7 @@
 //! **A log-in's sender is to wait for its answer before that is given** (`lanes`: any client that
 //! waits takes the first answer, so that of one that does not wait yet goes to another). So the
 //! threads are batch jobs: one that a message wakes does not take the processor from its sender. And
-//! a log-in is handed over when its sender sleeps, or after a while ([`PATIENCE`]): on a busy machine
+//! a log-in is handed over when its sender sleeps, or after a while (`PATIENCE`): on a busy machine
 //! it may be long on its way from the one call to the other.
 //!
 //! **Who sent a log-in** the kernel tells for a moment: `msg_lspid` is whoever sent last to the

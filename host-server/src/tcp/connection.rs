@@ -40,6 +40,8 @@ pub const fn room_of(dialect: Dialect) -> u32 {
     }
 }
 
+/// Bytes that are worth a write of their own.
+const AT_ONCE: usize = 2048;
 /// Bytes of memory that an empty buffer may keep.
 const KEPT: usize = 1024;
 /// Bytes of output that wait in the server, from which on a connection is not read.
@@ -48,8 +50,6 @@ pub const PAUSE: usize = 64 * 1024;
 pub const OVERRUN: usize = 1024 * 1024;
 /// Bytes of input that the exchange did not use yet, from which on a connection is not read.
 pub const UNUSED: usize = 16 * 1024;
-/// So many bytes are worth a call of the system rather than a copy.
-const MANY: usize = 4 * 1024;
 /// Milliseconds that a closed connection may take to leave.
 pub const LINGER: u64 = 2_000;
 /// A dead peer is found in `IDLE + PROBES * INTERVAL` seconds of silence.
@@ -159,16 +159,16 @@ impl Connection {
         self.given += bytes.len() as u64;
     }
 
-    /// The same for bytes that other connections get too. Many of them are written from where they
-    /// are, as far as the socket takes them.
+    /// Gives bytes that others are given too: written at once if they are many and nothing waits
+    /// before them. What the socket does not take is put behind the output.
     pub fn give_many(&mut self, bytes: &[u8]) {
         let mut written = 0;
-        // A connection that is broken is found out when the rest is written.
-        if bytes.len() >= MANY && !self.leaving && (self.flush().is_ok() && self.waiting() == 0) {
+        if self.waiting() == 0 && bytes.len() >= AT_ONCE && !self.leaving {
+            // If it is broken the next flush finds that, too.
             written = (&self.stream).write(bytes).unwrap_or(0);
+            self.given += written as u64;
         }
-        self.output.extend_from_slice(&bytes[written..]);
-        self.given += bytes.len() as u64;
+        self.give(&bytes[written..]);
     }
 
     /// Puts mail behind the output.

@@ -9,7 +9,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 
 /** Nothing takes longer (milliseconds), on a machine that does other things beside. */
-export const LONG = Number(process.env.CENTRALA_LONG ?? 120_000);
+export const LONG = 120_000;
 
 const environment = (name) => {
   assert.ok(process.env[name], `${name} is not set: these tests are run by tests/page.rs`);

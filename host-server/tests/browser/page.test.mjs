@@ -59,7 +59,7 @@ story("two people find an advert, talk in its room, privately about it, and by D
   assert.match(await link.getAttribute("rel"), /noopener/);
 
   // Privately: the advert's owner sees it among the chats, with its count.
-  await bartek.page.getByRole("button", { name: "Write to anna privately" }).click();
+  await bartek.page.getByRole("button", { name: "Write privately to anna" }).click();
   await bartek.page.locator("#chat-subtitle", { hasText: "Private, about rower" }).waitFor();
   await bartek.ready();
   await anna.page.locator(".presence", { hasText: "bartek left" }).waitFor();
@@ -238,7 +238,6 @@ story("a message whose answer is lost on the way is neither lost nor doubled", a
   await bartek.reads(["anna: kept"]);
   await anna.page.waitForFunction(() => document.querySelector("#unsent").childElementCount === 0);
 
-  await anna.page.unrouteAll?.().catch(() => {});
   await anna.say("lost");
   await anna.page.getByText("it did not arrive").waitFor();
   await anna.picture("not-sent");
@@ -292,6 +291,68 @@ story("new messages are counted in the list and the title, until they are read",
   await anna.page.reload();
   await anna.connected();
   await anna.titled("bartek · Centrala");
+});
+
+story("the desktop is told only for who turned it on, and not of what is before the eyes", async ({ exchange, person, people }) => {
+  const bartek = await person("bartek");
+  await bartek.create("news");
+  const anna = await Person.come(browser, exchange, "anna");
+  people.push(anna);
+  const { page } = anna;
+  // In the place of the desktop, which a browser without a screen has not.
+  await page.addInitScript(() => {
+    window.told = [];
+    window.Notification = class {
+      static permission = "default";
+      static requestPermission = async () => (window.Notification.permission = "granted");
+      constructor(title, { body }) {
+        window.told.push(`${title}: ${body}`);
+      }
+      close() {}
+    };
+  });
+  await page.goto(exchange.url);
+  await anna.logIn();
+  await anna.join("news");
+  await bartek.page.goto(`${exchange.url}#0/2`);
+  await bartek.ready();
+  await bartek.say("not asked for");
+  await page.locator('a[href="#0/1"] .count', { hasText: "1" }).waitFor();
+  await page.getByRole("button", { name: "Desktop notifications" }).click();
+  await page.locator('#notify[aria-pressed="true"]').waitFor();
+  await bartek.say("elsewhere");
+  await page.locator('a[href="#0/1"] .count', { hasText: "2" }).waitFor();
+  await page.locator('a[href="#0/1"]').first().click();
+  await anna.reads(["bartek: not asked for", "bartek: elsewhere"]);
+  await bartek.say("before her eyes");
+  await anna.reads(["bartek: not asked for", "bartek: elsewhere", "bartek: before her eyes"]);
+  assert.deepEqual(await page.evaluate(() => window.told), ["bartek: elsewhere"]);
+});
+
+story("two tabs of a person are one session, and neither puts the other out of the room", async ({ exchange, person, people }) => {
+  const anna = await person("anna");
+  await anna.create("news");
+  const other = await person("anna");
+  await other.open("news");
+  await other.ready();
+  const bartek = await person("bartek");
+  await bartek.join("news");
+  await bartek.say("one");
+  await anna.reads(["bartek: one"]);
+  await other.reads(["bartek: one"]);
+  await other.say("two");
+  await anna.reads(["bartek: one", "anna: two"]);
+  // One tab goes elsewhere, which leaves the room for both: the first enters it again by itself.
+  await other.page.goto(`${exchange.url}#0/2`);
+  await other.ready();
+  await anna.say("three");
+  const all = ["bartek: one", "anna: two", "anna: three"];
+  await bartek.reads(all);
+  await anna.reads(all);
+  await bartek.say("four");
+  await anna.reads([...all, "bartek: four"]);
+  await other.open("news");
+  await other.reads([...all, "bartek: four"]);
 });
 
 story("everything is done by keyboard, and the focus is always to be seen", async ({ exchange, person, people }) => {

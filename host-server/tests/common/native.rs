@@ -37,11 +37,15 @@ impl Native {
     }
 
     pub fn log_in(address: SocketAddr, name: &str) -> Native {
+        Native::try_log_in(address, name).unwrap()
+    }
+
+    /// Logs in, or says why not.
+    pub fn try_log_in(address: SocketAddr, name: &str) -> Result<Native, String> {
         let mut client = Native::connect(address);
         let user = Who::Name(name.as_bytes());
         client.ask(&Request::Hello { version: VERSION, user, password: b"" });
-        client.done();
-        client
+        client.answer().map(|_| client)
     }
 
     /// Sends a request with the next id.
@@ -81,6 +85,17 @@ impl Native {
                 None => self.read(),
             }
         }
+    }
+
+    /// The next message's text, acknowledged if it is mail.
+    pub fn take(&mut self) -> String {
+        let (mark, text) = self.next();
+        if mark != 0 {
+            let mut out = [0; 16];
+            let len = Request::Ack { mark }.encode(0, &mut out).unwrap();
+            self.stream.write_all(&out[..len]).unwrap();
+        }
+        text
     }
 
     /// The next message's text.

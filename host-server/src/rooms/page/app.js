@@ -173,7 +173,8 @@ function drawHeader() {
   byId("chat-subtitle").textContent = chats.subtitle(chat);
   const ask = byId("ask-privately");
   ask.hidden = chat.kind !== "room" || !chats.mayAskPrivately(chat.anons);
-  ask.textContent = `Write to ${chats.owner(chat.anons)} privately`;
+  ask.textContent = "Write privately";
+  ask.setAttribute("aria-label", `Write privately to ${chats.owner(chat.anons)}`);
 }
 
 function drawRoom() {

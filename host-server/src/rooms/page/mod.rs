@@ -5,8 +5,8 @@
 //!
 //! - `packet.js`, `socket.js`: Socket.IO, and a connection that comes back by itself.
 //! - `requests.js`, `session.js`: what is asked and said, and when; `chats.js`, `log.js`,
-//!   `outgoing.js`: what is known of chats, of messages, of what is not sent yet. These know no
-//!   page, and have tests in `tests/browser/`.
+//!   `outgoing.js`, `recount.js`: what is known of chats, of messages, of what is not sent yet, and
+//!   of what is new. These know no page, and have tests in `tests/browser/`.
 //! - `list.js`, `thread.js`, `composer.js`, `notices.js`, `dom.js`, `text.js`, `images.js`: what a
 //!   person sees; `app.js`: all of it together.
 
@@ -51,6 +51,7 @@ pub static FILES: &[File] = files! {
     "/notices.js" "notices.js" SCRIPT,
     "/outgoing.js" "outgoing.js" SCRIPT,
     "/packet.js" "packet.js" SCRIPT,
+    "/recount.js" "recount.js" SCRIPT,
     "/requests.js" "requests.js" SCRIPT,
     "/session.js" "session.js" SCRIPT,
     "/socket.js" "socket.js" SCRIPT,

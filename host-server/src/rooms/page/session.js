@@ -4,15 +4,13 @@
 import { Chats, keyOf, parseKey } from "./chats.js";
 import { Log, PAGE, rowOf } from "./log.js";
 import { Outgoing } from "./outgoing.js";
+import { Recount } from "./recount.js";
 import { PATIENCE, Requests, Unanswered } from "./requests.js";
 
 /** So many logs of chats that are not open are kept to be shown at once. */
 const KEPT_LOGS = 12;
 /** Pages of history that are looked through for a message whose answer was lost. */
 const SEARCHED_PAGES = 10;
-/** A count and a message within so many milliseconds may each know of the other, or not. */
-const AMBIGUOUS = 2_000;
-const LONGEST_RECOUNT = 64_000;
 
 /**
  * `onchange(what, detail)` tells the views: "connection", "list", "log", "row" (one was added),
@@ -45,11 +43,8 @@ export class Session {
   /** The open chat that was asked to be entered in this connection. */
   #entering = null;
   #answerTimer = 0;
-  /** When the server counted last, and when a message came that was not seen. */
-  #counted = 0;
-  #heard = 0;
-  #recounting = 0;
-  #recountPause = AMBIGUOUS;
+  #counted = false;
+  #recount = new Recount(() => this.state === "in" && this.#socket.send("get-user-chats"));
   #loggedIn = null;
   /** Images by message id, as they come with messages: called with (id, type, bytes). */
   onimage = () => {};
@@ -65,7 +60,7 @@ export class Session {
   /** Logs in; throws an Error with the server's reason. `restore` puts back what was kept. */
   logIn(name, password, restore = () => {}) {
     this.chats = new Chats();
-    this.#counted = 0;
+    this.#counted = false;
     this.chats.me.name = name;
     this.#password = password;
     this.outgoing.clear();
@@ -98,7 +93,7 @@ export class Session {
 
   /** Whether the server has said which chats the person has. */
   get counted() {
-    return this.#counted > 0;
+    return this.#counted;
   }
 
   get log() {
@@ -243,7 +238,7 @@ export class Session {
       return;
     }
     this.chats.me.id = Number(message);
-    this.#recountPause = AMBIGUOUS;
+    this.#recount.begin();
     this.#setState("in");
     this.#loggedIn?.resolve();
     this.#loggedIn = null;
@@ -283,19 +278,6 @@ export class Session {
       if (this.state !== "in") return;
       for (const name of ["get-anons", "get-users", "get-user-chats"]) this.#socket.send(name);
     }, 50);
-  }
-
-  /**
-   * A message and a count that come at about the same time, `when`: was it counted? Nothing in
-   * them tells. So it is counted again a while later, and more seldom each time.
-   */
-  #recount(when) {
-    if (this.#recounting || Date.now() - when > AMBIGUOUS) return;
-    this.#recounting = setTimeout(() => {
-      this.#recounting = 0;
-      if (this.state === "in") this.#socket.send("get-user-chats");
-    }, this.#recountPause);
-    this.#recountPause = Math.min(2 * this.#recountPause, LONGEST_RECOUNT);
   }
 
   /** Enters a chat, reads what was missed, and lets go what waits for it. */
@@ -417,8 +399,8 @@ export class Session {
 
   #count(rows) {
     this.chats.count(rows, this.open);
-    this.#counted = Date.now();
-    this.#recount(this.#heard);
+    this.#counted = true;
+    this.#recount.counted();
     const { state } = this.room;
     this.#enterOpen();
     this.onchange("list");
@@ -494,8 +476,7 @@ export class Session {
     chat.note(row.id, preview, seen);
     this.chats.raise(chat);
     this.#enterOpen();
-    if (!seen) this.#recount(this.#counted);
-    this.#heard = seen ? this.#heard : Date.now();
+    if (!seen) this.#recount.heard();
     if (own && this.outgoing.echo(chat.key, row)) this.onchange("outgoing");
     if (open) {
       const at = this.log.add(row);
