@@ -152,6 +152,7 @@ pub enum What {
 pub struct Run {
     frames: Frame,
     links: Frame,
+    lengths: Frame,
 }
 
 impl Run {
@@ -170,6 +171,8 @@ pub struct Batch {
     /// Of all runs, without gaps.
     run_bytes: Vec<u8>,
     run_links: Vec<Link>,
+    /// Of each message of a run.
+    run_lengths: Vec<u32>,
     /// The commits, by number, that its promises wait for: the first one to be over when it was
     /// made, and the last.
     pub commits: (u64, u64),
@@ -240,6 +243,8 @@ impl Batch {
         self.run_bytes.shrink_to(256 * 1024);
         self.run_links.clear();
         self.run_links.shrink_to(16 * 1024);
+        self.run_lengths.clear();
+        self.run_lengths.shrink_to(16 * 1024);
         (self.commits, self.hidden, self.refused) = ((0, 0), 0, false);
     }
 
@@ -252,7 +257,24 @@ impl Batch {
         each: &mut dyn FnMut(&[u8]),
     ) -> Option<u32> {
         let (mut mail, bytes) = (None, &self.bytes);
-        for op in self.ops.iter_mut().skip(from).filter(|op| op.link == link) {
+        for op in self.ops.iter_mut().skip(from) {
+            if let What::Run(run) = op.what {
+                let links = &mut self.run_links[Range::from(run.links)];
+                if let Some(own) = links.iter_mut().find(|own| **own == link) {
+                    // It is left out from now on; the others keep theirs.
+                    *own = Link::NONE;
+                    let mut rest = &self.run_bytes[Range::from(run.frames)];
+                    for len in &self.run_lengths[Range::from(run.lengths)] {
+                        let (frame, behind) = rest.split_at(*len as usize);
+                        each(frame);
+                        rest = behind;
+                    }
+                }
+                continue;
+            }
+            if op.link != link {
+                continue;
+            }
             match op.what {
                 What::Deliver(frame) => each(&bytes[Range::from(frame)]),
                 What::Mail(_, mark) => mail = mail.or(Some(mark)),
@@ -413,6 +435,8 @@ impl Out {
         {
             self.batch.run_bytes.extend_from_slice(frame);
             run.frames.len += bytes;
+            self.batch.run_lengths.push(bytes);
+            run.lengths.len += 1;
             open.messages += 1;
             return true;
         }
@@ -426,11 +450,13 @@ impl Out {
                 seat.run = self.runs;
             }
         }
-        let Batch { ops, run_bytes, run_links, .. } = &mut self.batch;
+        let Batch { ops, run_bytes, run_links, run_lengths, .. } = &mut self.batch;
         let run = Run {
             frames: Frame { at: run_bytes.len() as u32, len: bytes },
             links: Frame { at: run_links.len() as u32, len: to.len() as u32 },
+            lengths: Frame { at: run_lengths.len() as u32, len: 1 },
         };
+        run_lengths.push(bytes);
         run_bytes.extend_from_slice(frame);
         run_links.extend_from_slice(to);
         self.open = Some(OpenRun { op: ops.len(), messages: 1 });
@@ -640,3 +666,6 @@ impl Outbox for Out {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
