@@ -188,14 +188,16 @@ impl Exchange<'_> {
             (false, 0, _) => Outcome::Stored,
             (false, _, false) => Outcome::Done,
             // The recipient's answer, or 3 s without one, decides.
-            (false, _, true) => return self.echo(&post, to, io),
+            (false, _, true) => return,
         };
-        self.echo(&post, to, io);
+        if draft.said {
+            self.echo(&post, to, io);
+        }
         self.answer_user(draft, to, outcome, io);
     }
 
     /// Gives a direct message to one session.
-    #[inline]
+    #[inline(always)]
     fn deliver_direct(
         &mut self,
         post: &Post<'_>,
@@ -229,12 +231,9 @@ impl Exchange<'_> {
     }
 
     /// Shows a direct message to its sender, if its dialect does so.
-    #[inline]
+    #[inline(never)]
     fn echo(&mut self, post: &Post<'_>, to: u32, io: &mut Io<'_>) {
         let link = post.draft.link;
-        if !post.draft.said {
-            return;
-        }
         let Some(session) = self.sessions.get(link) else { return };
         let (dialect, recipient) = (session.dialect, session.recipient());
         if dialect.bit() & CONVERSATIONS != 0 && to != post.draft.from {
