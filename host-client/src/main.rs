@@ -2,7 +2,7 @@
 //! documents have them, and assumes nothing beyond those.
 //!
 //! [`cli`] is what a person types, [`url`] where it goes, [`dialect`] how each dialect does it, and
-//! [`output`] what is printed. [`bench`] measures an exchange. The bytes of the dialects are `centrala_core::dialect`'s.
+//! [`output`] what is printed. [`mod@bench`] measures an exchange. The bytes of the dialects are `centrala_core::dialect`'s.
 
 #![forbid(unsafe_code)]
 

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use defmt_decoder::{DecodeError, Table};
@@ -73,11 +73,45 @@ pub struct Image {
     /// Where its UARTs are reached, or its forwarded ports.
     pub places: Vec<SocketAddr>,
     used: usize,
+    monitor: PathBuf,
     closes: bool,
     _directory: tempfile::TempDir,
 }
 
+/// What QEMU calls the time between two attempts to connect, which is a second here.
+fn reconnect() -> &'static str {
+    static OPTION: OnceLock<&str> = OnceLock::new();
+    OPTION.get_or_init(|| {
+        let version = Command::new("qemu-system-arm").arg("--version").output().expect("it runs");
+        let version = String::from_utf8_lossy(&version.stdout);
+        // QEMU emulator version 7.2.22 (Debian ...)
+        let major = version.split("version ").nth(1).and_then(|rest| rest.split('.').next());
+        match major.and_then(|major| major.parse::<u32>().ok()) {
+            Some(..=9) => "reconnect=1",
+            _ => "reconnect-ms=1000",
+        }
+    })
+}
+
 impl Image {
+    /// Runs an image whose first UART is connected to this place, again and again.
+    pub fn connected(name: &str, place: SocketAddr) -> Image {
+        let (host, port) = (place.ip(), place.port());
+        let line = format!("socket,id=line,host={host},port={port},server=off,{}", reconnect());
+        let arguments = ["-chardev", &line, "-serial", "chardev:line"];
+        Image::start(name, &arguments, "info chardev", |_| None)
+    }
+
+    /// A word of its memory, or a register, at this address.
+    pub fn word(&mut self, address: u32) -> u32 {
+        // 0000000040028000: 0x00000001
+        let said = self.ask(&format!("xp /1wx {address:#x}"));
+        let start = format!("{address:016x}: 0x");
+        let word = said.split_once(&start).and_then(|(_, rest)| rest.get(..8));
+        let word = word.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        word.unwrap_or_else(|| panic!("QEMU says of {address:#x}: {said}"))
+    }
+
     /// Runs an image with so many UARTs, each on a port of 127.0.0.1.
     pub fn with_uarts(name: &str, uarts: usize) -> Image {
         let serial = ["-serial", "tcp:127.0.0.1:0,server=on,wait=off"];
@@ -112,13 +146,6 @@ impl Image {
         image
     }
 
-    /// Runs an image whose first UART is a connection to this address, made anew a second after it
-    /// was lost.
-    pub fn with_uart_to(name: &str, address: SocketAddr) -> Image {
-        let serial = format!("tcp:{address},server=off,reconnect=1");
-        Image::start(name, &["-serial", &serial], "info version", |_| None)
-    }
-
     /// Runs an image with more arguments for QEMU, and asks it where it listens.
     fn start(
         name: &str,
@@ -147,20 +174,21 @@ impl Image {
             log,
             places: Vec::new(),
             used: 0,
+            monitor,
             closes: false,
             _directory: directory,
         };
-        let mut places: Vec<_> = image.ask(&monitor, ask).lines().filter_map(place).collect();
+        let mut places: Vec<_> = image.ask(ask).lines().filter_map(place).collect();
         places.sort_by_key(|place| place.0);
         image.places = places.into_iter().map(|place| place.1).collect();
         image
     }
 
     /// Gives QEMU's monitor a command, and returns what it says.
-    fn ask(&mut self, monitor: &Path, command: &str) -> String {
+    fn ask(&mut self, command: &str) -> String {
         let deadline = Instant::now() + LONG;
         let mut stream = loop {
-            if let Ok(stream) = UnixStream::connect(monitor) {
+            if let Ok(stream) = UnixStream::connect(&self.monitor) {
                 break stream;
             }
             assert!(self.child.try_wait().expect("a child").is_none(), "QEMU has ended");
@@ -189,6 +217,21 @@ impl Image {
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "{} logged no {what}: {lines:?}", self.name);
             lines = self.log.more.wait_timeout(lines, left).expect("no panic").0;
+        }
+    }
+
+    /// How many lines of its log are this one.
+    pub fn times(&self, wanted: &str) -> usize {
+        let lines = self.log.lines.lock().expect("no panic");
+        lines.iter().filter(|line| *line == wanted).count()
+    }
+
+    /// Waits until its log has had this line more often than so many times.
+    pub fn logged_again(&self, wanted: &str, times: usize) {
+        let deadline = Instant::now() + LONG;
+        while self.times(wanted) <= times {
+            assert!(Instant::now() < deadline, "{} logged no further {wanted}", self.name);
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use centrala_core::dialect::direct;
 use centrala_tests::direct_table;
@@ -320,25 +320,40 @@ fn a_slow_peer_and_one_that_vanishes_hold_up_nobody() {
 struct Server(Child);
 
 impl Server {
-    /// With its data in a directory, on these addresses; says on which it is.
-    fn start(data: &Path, direct: SocketAddr, native: SocketAddr) -> (Server, [SocketAddr; 2]) {
-        let config = data.join("centrala.toml");
+    /// With its data in a directory, and `native` and `direct` at these places; says where they are.
+    fn start(data: &Path, places: [SocketAddr; 2]) -> (Server, [SocketAddr; 2]) {
+        let (config, store) = (data.join("centrala.toml"), data.join("store"));
+        let [native, direct] = places;
         let text = format!(
-            "data = {:?}\n[direct]\nlisten = \"{direct}\"\n[native]\nlisten = \"{native}\"\n",
-            data.join("data")
+            "data = {store:?}\n[native]\nlisten = \"{native}\"\n[direct]\nlisten = \"{direct}\"\n"
         );
         std::fs::write(&config, text).unwrap();
-        let mut server = Command::new(program("centralad"));
-        server.arg("--config").arg(config).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut server = Server(server.spawn().unwrap());
-        let mut lines = BufReader::new(server.0.stdout.take().unwrap()).lines();
-        let mut place = |name: &str| {
-            let line = lines.next().expect("a line for each dialect").unwrap();
-            let place = line.strip_prefix(name).and_then(|rest| rest.strip_prefix(": "));
-            place.unwrap_or_else(|| panic!("{name}: {line}")).parse().unwrap()
-        };
-        let places = [place("direct"), place("native")];
-        (server, places)
+        let binary = program("centralad");
+        let deadline = Instant::now() + LONG;
+        loop {
+            let mut server = Command::new(&binary);
+            server.arg("--config").arg(&config).stdin(Stdio::null()).stdout(Stdio::piped());
+            let mut server = Server(server.spawn().unwrap());
+            let mut lines = BufReader::new(server.0.stdout.take().unwrap()).lines();
+            let mut ready = || lines.next()?.ok();
+            if let (Some(first), Some(second)) = (ready(), ready()) {
+                let at = |name: &str| {
+                    let of = [&first, &second].into_iter().find_map(|line| line.strip_prefix(name));
+                    of.expect("a line for each dialect").parse().unwrap()
+                };
+                return (server, [at("native: "), at("direct: ")]);
+            }
+            // A port that was left may be another process's for a while.
+            assert_eq!(server.0.wait().unwrap().code(), Some(2), "not started");
+            assert!(Instant::now() < deadline, "{places:?} are in use");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Stops it, or lets it go on.
+    fn signal(&self, signal: &str) {
+        let mut kill = Command::new("kill");
+        assert!(kill.arg(signal).arg(self.0.id().to_string()).status().unwrap().success());
     }
 }
 
@@ -349,32 +364,99 @@ impl Drop for Server {
     }
 }
 
+/// The number that the node has published, in a line of somebody who listens: `#counter node: 7`,
+/// of mail `(stored) #counter node (2026-11-21 11:25:12 UTC): 7`.
+fn number(listener: &Listener) -> u32 {
+    let line = listener.line();
+    let number = line.rsplit_once(": ").filter(|(from, _)| from.contains("#counter node"));
+    number.and_then(|(_, text)| text.parse().ok()).unwrap_or_else(|| panic!("a number: {line}"))
+}
+
+/// `bartek`, who is there when this returns: what comes for him is printed.
+fn bartek(native: SocketAddr) -> Listener {
+    let listener = Listener::of(client(&format!("native://bartek@{native}"), &["listen"]));
+    let deadline = Instant::now() + LONG;
+    loop {
+        let output = client(&format!("native://celina@{native}"), &["users"]).output().unwrap();
+        if String::from_utf8_lossy(&output.stdout).contains("bartek") {
+            return listener;
+        }
+        assert!(Instant::now() < deadline, "bartek is not there: {output:?}");
+    }
+}
+
+/// What the node answers to `bartek`, from where it begins so. What is told just when a stalled
+/// machine has cost the node its session may be lost on the line: then it is told again.
+fn told(bartek: &Listener, direct: SocketAddr, text: &str, answer: &str) -> String {
+    let deadline = Instant::now() + 2 * LONG;
+    while Instant::now() < deadline {
+        let (said, good) = send("bartek", direct, "@node", text);
+        assert!(good, "{said}");
+        while let Ok(line) = bartek.1.recv_timeout(LONG / 4) {
+            if line.starts_with(answer) {
+                return line;
+            }
+        }
+    }
+    panic!("no answer to {text}");
+}
+
 #[test]
-fn the_node_publishes_obeys_and_comes_back_to_a_server_that_was_killed() {
+fn the_node_counts_obeys_and_comes_back_to_a_server_that_was_killed_or_silent() {
+    const LEDS: u32 = 0x4002_8000;
+    const LOST: &str = "Lost(NoAnswer)";
     let data = tempfile::tempdir().unwrap();
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let (server, [direct, native]) = Server::start(data.path(), any, any);
+    let (server, places) = Server::start(data.path(), [any; 2]);
+    let [native, direct] = places;
+    let mut node = Image::connected("node", native);
+    node.logged("Joined", |line| line.starts_with("Joined").then_some(()));
+
     let anna = format!("native://anna@{native}");
-    assert_eq!(says(&anna, &["create", "count"]), ("#count: created\n".to_owned(), true));
-    assert_eq!(says(&anna, &["join", "count"]), ("#count: joined\n".to_owned(), true));
+    let joined = client(&anna, &["join", "counter"]).output().unwrap();
+    assert!(joined.status.success(), "{joined:?}");
     let listener = Listener::of(client(&anna, &["listen"]));
-    let node = Image::with_uart_to("node", direct);
-    let number = |listener: &Listener| -> u32 {
-        let line = listener.line();
-        line.rsplit(": ").next().and_then(|text| text.parse().ok()).expect("a number")
-    };
-    let first = number(&listener);
-    assert_eq!(number(&listener), first + 1, "one after the other");
-    let (said, good) = send("bartek", direct, "@node", "set 1000");
+    let mut last = number(&listener);
+    for _ in 0..3 {
+        let next = number(&listener);
+        // One whose answer was late comes twice.
+        assert!(next == last || next == last + 1, "{next} behind {last}");
+        last = next;
+    }
+
+    let bartek_listens = bartek(native);
+    assert_eq!(node.word(LEDS) & 1, 0);
+    for (text, answer) in [
+        ("led on", "node: ok: led on"),
+        ("rate 200", "node: ok: rate 200"),
+        ("rate 1", "node: error: a rate is 100 to 3600000 milliseconds"),
+        ("dance", "node: error: allowed are led on, led off, rate 100 to 3600000, count?"),
+    ] {
+        assert_eq!(told(&bartek_listens, direct, text, answer), answer);
+    }
+    assert_eq!(node.word(LEDS) & 1, 1);
+    let counted = told(&bartek_listens, direct, "count?", "node: ok: count ");
+    let count: u32 = counted.strip_prefix("node: ok: count ").expect("a count").parse().unwrap();
+    while last < count {
+        last = number(&listener);
+    }
+
+    drop((server, listener, bartek_listens));
+    let (server, [native, direct]) = Server::start(data.path(), places);
+    // The node may not be there yet: then it is mail.
+    let (said, good) = send("bartek", direct, "@node", "led off");
     assert!(good, "{said}");
-    node.logged("set", |line| line.contains("set 1000").then_some(()));
-    while number(&listener) < 1_000 {}
-    drop((server, listener));
-    let (_server, [direct, native]) = Server::start(data.path(), direct, native);
     let listener = Listener::of(client(&format!("native://anna@{native}"), &["listen"]));
-    let again = number(&listener);
-    assert!((1_000..2_000).contains(&again), "it counts on: {again}");
-    let (said, good) = send("bartek", direct, "@node", "stop");
-    assert!(good, "{said}");
-    node.logged("stop", |line| line.contains("stop").then_some(()));
+    while number(&listener) <= last + 2 {}
+    let answered = Listener::of(client(&format!("native://bartek@{native}"), &["listen"]));
+    let line = answered.line();
+    assert!(line.contains("node") && line.ends_with(": ok: led off"), "{line}");
+    assert_eq!(node.word(LEDS) & 1, 0);
+
+    let before = node.times(LOST);
+    server.signal("-STOP");
+    node.logged_again(LOST, before);
+    server.signal("-CONT");
+    last = number(&listener);
+    while number(&listener) <= last + 10 {}
 }
