@@ -3,6 +3,8 @@
 mod common;
 
 use centrala_core::dialect::native::{Chat, Request, To, Who};
+use centrala_core::host::{Posted, Record, Store as _};
+use centrala_store::{Options, Store};
 use common::native::Native;
 use common::{Server, key};
 
@@ -98,4 +100,50 @@ fn a_server_that_keeps_nothing_has_histories_while_it_runs() {
     say(&mut bartek, user(anna.user), 151, 100);
     ask_for_pages(&mut anna);
     assert_eq!(counts(&mut anna), [(Chat::User(2), 250, 100)]);
+}
+
+/// A store with two members of a group, of whom the second has said so much there.
+fn talkative(dir: &std::path::Path, messages: u32) {
+    let (mut store, _) = Store::open(dir, &Options::default()).unwrap();
+    for (number, name) in [(1, &b"anna"[..]), (2, b"bartek")] {
+        store.write(Record::User { number, name, secret: None }).unwrap();
+    }
+    store.write(Record::Group { number: 1, name: b"flat", owner: 1 }).unwrap();
+    for user in [1, 2] {
+        store.write(Record::Member { user, group: 1, left: -1 }).unwrap();
+    }
+    for n in 1..=messages {
+        let (sequence, text) = ((1 << 62) + u64::from(n), n.to_string());
+        let text = text.as_bytes();
+        let posted = Posted { sequence, from: 2, group: 1, text, ..Posted::NONE };
+        store.write(Record::Posted(posted)).unwrap();
+        if n % 1000 == 0 {
+            store.commit().unwrap();
+        }
+    }
+    store.commit().unwrap();
+}
+
+#[test]
+fn a_conversation_of_100_000_messages_is_read_page_by_page_and_holds_up_nobody() {
+    let data = tempfile::tempdir().unwrap();
+    talkative(data.path(), 100_000);
+    let server = Server::with_data(key(), Some(data.path()), "", NATIVE);
+    let [mut anna, mut bartek, mut ola] = ["anna", "bartek", "ola"].map(|n| log_in(&server, n));
+    let chat = Chat::Group(1);
+    for before in [None, Some(99_001), Some(50_000), Some(10)] {
+        anna.ask(&Request::History { chat, before, limit: 1000 });
+    }
+    anna.ask(&Request::Chats);
+    // While she does not even read it, others talk.
+    for n in 1..=20 {
+        bartek.send(user(ola.user), &n.to_string());
+        bartek.done();
+        assert_eq!(ola.next().1, n.to_string());
+    }
+    anna.done();
+    let said: Vec<u64> = anna.said.drain(..).map(|(number, _)| number).collect();
+    let want = (99_001..=100_000).chain(98_001..=99_000).chain(49_000..=49_999).chain(1..=9);
+    assert_eq!(said, want.collect::<Vec<_>>());
+    assert_eq!(anna.counts.drain(..).collect::<Vec<_>>(), [(chat, 100_000, 100_000)]);
 }
