@@ -4,6 +4,7 @@
 use centrala_core::dialect::direct::{Frame, MESSAGE, RESPONSE, name_field};
 use centrala_core::dialect::topics::{ClientMessage, REQUEST_SIZE, SIZE, ServerMessage, kind};
 use centrala_sysv::{Buffer, Errno, Queue, Receive, Removed};
+use centrala_tests::read_some;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -141,7 +142,7 @@ fn listen_on_direct_prints_json_takes_its_password_from_the_environment_and_ends
     let taken = Frame { kind: RESPONSE, id: 7, src: &anna, dst: &bartek, text: b"200" };
     expect(&mut stream, &taken);
     client.signal(Signal::SIGINT);
-    assert_eq!(stream.read(&mut [0]).unwrap(), 0, "it closes");
+    assert_eq!(read_some(&mut stream, &mut [0]).unwrap(), 0, "it closes");
     drop(stream);
     let (status, said) = client.end();
     assert_eq!((status.code(), said.as_str()), (Some(0), ""));

@@ -16,7 +16,7 @@
 mod common;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -202,7 +202,7 @@ impl Direct {
         let mut buffer = [0; 4096];
         let over = loop {
             let Some(stream) = &mut self.stream else { return };
-            match stream.read(&mut buffer) {
+            match centrala_tests::read_some(stream, &mut buffer) {
                 Ok(0) => break true,
                 Ok(n) => self.input.extend_from_slice(&buffer[..n]),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock && !last => {

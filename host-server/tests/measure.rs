@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Stdio;
@@ -81,7 +81,7 @@ impl Sender {
                 self.input.drain(..len);
                 return code;
             }
-            let n = self.stream.read(&mut buffer).unwrap();
+            let n = centrala_tests::read_some(&mut self.stream, &mut buffer).unwrap();
             assert_ne!(n, 0, "the server is gone");
             self.input.extend_from_slice(&buffer[..n]);
         }

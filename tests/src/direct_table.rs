@@ -64,7 +64,7 @@ impl Client {
         if !self.closes {
             return;
         }
-        match self.stream.read(&mut [0]) {
+        match crate::read_some(&mut self.stream, &mut [0]) {
             Ok(0) => {}
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
             other => panic!("not the end: {other:?}"),

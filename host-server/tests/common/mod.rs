@@ -5,7 +5,7 @@ pub mod native;
 pub mod socket_io;
 pub mod sysv;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -220,7 +220,7 @@ impl Direct {
                 return Some(got);
             }
             let mut buffer = [0; 4096];
-            match self.stream.read(&mut buffer) {
+            match centrala_tests::read_some(&mut self.stream, &mut buffer) {
                 Ok(0) => return None,
                 Ok(n) => self.input.extend_from_slice(&buffer[..n]),
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,

@@ -1,7 +1,7 @@
 //! A client of `native`.
 
 use std::collections::VecDeque;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 
 use centrala_core::dialect::native::{Chat, Event, HEADER, How, Request, To, VERSION, Who, look};
@@ -105,7 +105,7 @@ impl Native {
 
     fn read(&mut self) {
         let mut buffer = [0; 4096];
-        let n = self.stream.read(&mut buffer).unwrap();
+        let n = centrala_tests::read_some(&mut self.stream, &mut buffer).unwrap();
         assert_ne!(n, 0, "the server has closed the connection");
         self.input.extend_from_slice(&buffer[..n]);
         let mut at = 0;

@@ -2,6 +2,7 @@
 
 use super::super::tests::{LONG, Printed, run, until};
 use super::*;
+use centrala_tests::read_some;
 use std::net::TcpListener;
 
 const HELLO_OF_ANNA: &[u8] = b"\x00\x18\x00\x01\0\0\0\0anna\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -32,7 +33,7 @@ impl Peer {
 
     /// Checks that nothing comes but the end.
     fn expect_end(&mut self) {
-        assert_eq!(self.0.read(&mut [0; 1]).unwrap(), 0);
+        assert_eq!(read_some(&mut self.0, &mut [0; 1]).unwrap(), 0);
     }
 }
 

@@ -3,7 +3,8 @@
 use super::super::tests::{Printed, run, until};
 use super::*;
 use centrala_core::dialect::native::{HEADER, Party, To as Target, look};
-use std::io::{Read, Write};
+use centrala_tests::read_some;
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 
 const ANNA: Party<'static> = Party { number: 3, name: b"anna" };
@@ -32,7 +33,7 @@ impl Peer {
                 break used;
             }
             let mut bytes = [0; 4096];
-            let n = self.stream.read(&mut bytes).unwrap();
+            let n = read_some(&mut self.stream, &mut bytes).unwrap();
             assert_ne!(n, 0, "the end instead of {request:?}");
             self.input.extend_from_slice(&bytes[..n]);
         };
@@ -47,7 +48,7 @@ impl Peer {
     fn log_out(&mut self, id: u32) {
         self.expect(id, &Request::LogOut);
         self.done(id, How::Done);
-        assert_eq!(self.stream.read(&mut [0; 1]).unwrap(), 0, "nothing but the end");
+        assert_eq!(read_some(&mut self.stream, &mut [0; 1]).unwrap(), 0, "nothing but the end");
     }
 
     fn message(&mut self, mark: u32, group: Option<Party<'_>>, text: &str) {
@@ -218,7 +219,7 @@ fn listen_prints_and_then_acknowledges_mail() {
                         break mark;
                     }
                     let mut bytes = [0; HEADER + 8];
-                    let n = peer.stream.read(&mut bytes).unwrap();
+                    let n = read_some(&mut peer.stream, &mut bytes).unwrap();
                     peer.input.extend_from_slice(&bytes[..n]);
                 };
                 let last = if mark == 3 { "three" } else { "two" };
