@@ -70,7 +70,8 @@ impl SocketIo {
                 Ok(Message::Close(_)) | Err(tungstenite::Error::ConnectionClosed) => return None,
                 Ok(_) => {}
                 Err(tungstenite::Error::Io(error)) if is_end(&error) => return None,
-                Err(tungstenite::Error::Io(error)) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(tungstenite::Error::Io(error))
+                    if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(tungstenite::Error::Protocol(_)) => return None,
                 Err(error) => panic!("{error}"),
             }
