@@ -318,6 +318,20 @@ fn what_one_says_elsewhere_shows_in_ones_own_room() {
 }
 
 #[test]
+fn what_another_session_of_ones_own_has_seen_takes_nobody_out_of_a_room() {
+    use centrala_core::dialect::native::{Chat, Request};
+    use centrala_tests::lab::{asked, hello};
+    let (mut lab, anna, ola, _) = flat();
+    let native = lab.exchange.connect(Dialect::Native, Room::of(1 << 20), lab.now).unwrap();
+    lab.send(native, &hello(1, "ola", ""));
+    lab.send(native, &asked(2, &Request::Seen { chat: Chat::Group(1) }));
+    assert_eq!(lab.shelf.records.last().unwrap(), "user 2 has seen Some(Group(1)) up to 0");
+    assert!(events(&mut lab, anna).is_empty(), "nobody left");
+    let said = ask(&mut lab, ola, json!(["chat-msg", 1, 0, "still here"]));
+    assert_eq!(said[1], json!(["chat-response", 1, "OK"]));
+}
+
+#[test]
 fn offline_mail_comes_as_notifications_after_the_answer_to_the_log_in() {
     let (mut lab, anna, ola, _) = flat();
     lab.disconnect(ola);

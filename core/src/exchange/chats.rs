@@ -218,6 +218,26 @@ impl Exchange<'_> {
         if user == with || user == self.owner(group) { Ok(place) } else { Err(Outcome::NoSuchChat) }
     }
 
+    /// Where it is noted that a user has entered a conversation; nowhere for direct messages, and for
+    /// a group that it is no member of.
+    fn entered_mut(&mut self, user: u32, chat: Chat) -> Result<Option<&mut bool>, Outcome> {
+        Ok(match chat {
+            Chat::Group(group) => {
+                self.directory.group(group).ok_or(Outcome::NoSuchGroup)?;
+                let place = self.directory.membership(user, group).unwrap_or(0);
+                self.directory.membership_mut(place).map(|membership| &mut membership.entered)
+            }
+            Chat::Private { group, user: with } => {
+                let place = self.private_of(group, with, user)?;
+                self.chats.table.at_mut(place).map(|chat| chat.entered(user))
+            }
+            Chat::Direct(with) => {
+                self.directory.user(with).ok_or(Outcome::NoSuchUser)?;
+                None
+            }
+        })
+    }
+
     /// A user enters a conversation.
     pub(super) fn enter(&mut self, link: Link, tag: Tag, user: u32, chat: Chat, io: &mut Io<'_>) {
         if !CONVERSES {
@@ -235,32 +255,17 @@ impl Exchange<'_> {
         io: &mut Io<'_>,
     ) -> Result<(), Outcome> {
         let enters = self.converses(link);
-        let was = match chat {
-            Chat::Group(group) => {
-                self.directory.group(group).ok_or(Outcome::NoSuchGroup)?;
-                if self.directory.membership(user, group).is_none() {
-                    let joined = self.join(user, group, -1, io.store);
-                    joined.map_err(|error| super::sessions::outcome(Err(error)))?;
-                }
-                let place = self.directory.membership(user, group).unwrap_or(0);
-                match self.directory.membership_mut(place) {
-                    Some(membership) => core::mem::replace(&mut membership.entered, enters),
-                    None => true,
-                }
-            }
-            Chat::Private { group, user: with } => {
-                let place = self.private_of(group, with, user)?;
-                match self.chats.table.at_mut(place) {
-                    Some(chat) => core::mem::replace(chat.entered(user), enters),
-                    None => true,
-                }
-            }
-            Chat::Direct(with) => {
-                self.directory.user(with).ok_or(Outcome::NoSuchUser)?;
-                true
-            }
-        };
-        if enters && !was {
+        if let Chat::Group(group) = chat
+            && self.directory.group(group).is_some()
+            && self.directory.membership(user, group).is_none()
+        {
+            let joined = self.join(user, group, -1, io.store);
+            joined.map_err(|error| super::sessions::outcome(Err(error)))?;
+        }
+        let entered = self.entered_mut(user, chat)?;
+        // Another session of the user is not in it, and does not take out the one that is.
+        let was = !enters || entered.is_none_or(|entered| core::mem::replace(entered, true));
+        if !was {
             self.tell_presence(chat, user, true, io);
         }
         Ok(())
@@ -282,26 +287,11 @@ impl Exchange<'_> {
         chat: Chat,
         io: &mut Io<'_>,
     ) -> Result<(), Outcome> {
-        let was = match chat {
-            Chat::Group(group) => {
-                self.directory.group(group).ok_or(Outcome::NoSuchGroup)?;
-                let place = self.directory.membership(user, group).unwrap_or(0);
-                self.directory
-                    .membership_mut(place)
-                    .is_some_and(|m| core::mem::take(&mut m.entered))
-            }
-            Chat::Private { group, user: with } => {
-                let place = self.private_of(group, with, user)?;
-                let chat = self.chats.table.at_mut(place);
-                chat.is_some_and(|chat| core::mem::take(chat.entered(user)))
-            }
-            Chat::Direct(with) => {
-                self.directory.user(with).ok_or(Outcome::NoSuchUser)?;
-                self.saw(user, Some(chat), io);
-                return Ok(());
-            }
-        };
-        if !was && self.converses(link) {
+        let converses = self.converses(link);
+        let entered = self.entered_mut(user, chat)?;
+        let was = converses && entered.is_some_and(core::mem::take);
+        // Direct messages are always entered.
+        if converses && !was && !matches!(chat, Chat::Direct(_)) {
             return Err(Outcome::NotEntered);
         }
         self.saw(user, Some(chat), io);
