@@ -59,7 +59,8 @@ impl Life<'_, '_> {
         let now = self.world.now;
         let model = &mut self.world.model;
         if self.exchange.user_of(link).is_some() {
-            // Whatever was said before is over.
+            // Whatever was said before is over; mail that was not acknowledged comes again.
+            model.comes_again(link);
             model.ended(link);
             model.clients.insert(link, Client::new(Dialect::Native, now));
             self.world.desk.marks.remove(&link);

@@ -352,6 +352,18 @@ impl Model {
         open
     }
 
+    /// The session of a link is about to begin anew: what its transport or client has not confirmed
+    /// may come on it once more.
+    pub(super) fn comes_again(&mut self, link: Link) {
+        let Some(client) = self.clients.get(&link) else { return };
+        for serial in client.outstanding.iter().filter_map(|(_, serial)| *serial) {
+            let message = self.messages.get_mut(&serial);
+            if let Some(copy) = message.and_then(|message| message.copies.get_mut(&client.user)) {
+                copy.given.retain(|given| *given != link);
+            }
+        }
+    }
+
     /// A link is over.
     pub(super) fn ended(&mut self, link: Link) {
         let client = self.clients.remove(&link).expect("a link that was there");
