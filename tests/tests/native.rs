@@ -252,6 +252,23 @@ fn mail_is_kept_until_the_client_acknowledges_its_mark() {
 }
 
 #[test]
+fn what_was_asked_before_another_hello_is_not_answered_behind_it() {
+    let mut lab = Lab::default();
+    let (direct, link) = (lab.direct("bartek"), lab.line());
+    lab.send(link, &hello(1, "anna", ""));
+    lab.send(link, &asked(7, &with_receipt(to_user("bartek", "hej"))));
+    lab.send(link, &hello(1, "ola", ""));
+    lab.got(link);
+    // Its sender would be told now, under an id that is somebody else's.
+    let id = lab.got(direct).len() as u32;
+    assert_eq!(id, 1);
+    lab.wait(3_000);
+    assert_eq!(lab.got(link), [[0u8; 0]; 0]);
+    let kept = lab.shelf.records.iter().filter(|record| record.starts_with("mail")).count();
+    assert_eq!(kept, 1, "and it is kept all the same: {:?}", lab.shelf.records);
+}
+
+#[test]
 fn another_hello_on_a_link_begins_the_session_anew() {
     let mut lab = Lab::default();
     let anna = lab.native("anna");
