@@ -345,6 +345,21 @@ fn a_direct_message_has_its_own_type_and_its_own_share_of_the_queue() {
 }
 
 #[test]
+fn a_short_direct_message_does_not_overtake_a_long_one() {
+    let (mut lab, _, links) = lab_with(&["ola", "jan"]);
+    let (ola, anna) = (links[0], lab.direct("anna"));
+    with_io!(lab, room(ola, Room { direct: 0, ..Room::of(8192) }));
+    for (id, text) in [(1, &[b'x'; 500][..]), (2, b"short")] {
+        lab.send(anna, &frame(0, id, "anna", "ola", text));
+    }
+    with_io!(lab, room(ola, Room { direct: 100, ..Room::of(8192) }));
+    assert!(lab.got(ola).is_empty(), "there is room for the second one only");
+    lab.room(ola, 8192);
+    let texts: Vec<usize> = lab.queue(ola).iter().map(|(_, _, text)| text.len()).collect();
+    assert_eq!(texts, ["anna: ".len() + 500, "anna: short".len()]);
+}
+
+#[test]
 fn what_lies_unread_comes_back_before_all_that_waits() {
     let (mut lab, endpoint, links) = lab_with(&["ola", "jan"]);
     let (ola, jan) = (links[0], links[1]);

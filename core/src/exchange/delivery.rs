@@ -24,6 +24,8 @@ impl Exchange<'_> {
     fn pump_entries(&mut self, link: Link, dialect: Dialect, owner: u32, io: &mut Io<'_>) {
         let shares = dialect.traits().direct_share;
         let mut place = self.directory.user(owner).map_or(0, |user| user.waiting.first);
+        // One direct message has no room in their share: the next ones stay behind it.
+        let mut held = false;
         while let Some(entry) = self.entries.at(place).copied() {
             let this = place;
             place = entry.next;
@@ -36,9 +38,13 @@ impl Exchange<'_> {
             }
             let Some(message) = self.messages.at(entry.message) else { continue };
             let (length, direct) = (u32::from(message.length), message.group == 0);
+            if direct && held {
+                continue;
+            }
             if !session.has_room(length, direct) {
                 // Where direct messages have a share of their own they do not hold up the others.
                 if shares && direct && session.has_room(length, false) {
+                    held = true;
                     continue;
                 }
                 return;
