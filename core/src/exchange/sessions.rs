@@ -505,11 +505,11 @@ impl Exchange<'_> {
         if let Some(session) = self.sessions.get_mut(link) {
             *session = Session { room, progress, ..Session::new(old.dialect) };
         }
-        self.release(old.user, old.dialect, io);
         // Whoever is behind the link now did not send these, and may use their ids anew.
         for message in self.messages.iter_mut().filter(|message| message.sender == link) {
             message.sender = Link::NONE;
         }
+        self.release(old.user, old.dialect, io);
         self.wait_for(link, Class::Idle);
         true
     }
