@@ -352,6 +352,12 @@ impl Model {
         open
     }
 
+    /// Whether any message of a group came back unread from a session of a user.
+    pub(super) fn came_back(&self, user: u32, group: u32) -> bool {
+        let of_group = self.messages.values().filter(|message| message.group == group);
+        of_group.filter_map(|message| message.copies.get(&user)).any(|copy| copy.returned)
+    }
+
     /// The session of a link is about to begin anew: what its transport or client has not confirmed
     /// may come on it once more.
     pub(super) fn comes_again(&mut self, link: Link) {
