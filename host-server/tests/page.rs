@@ -84,6 +84,9 @@ fn the_modules_keep_their_rules() {
     assert!(status.expect("node").success(), "see above");
 }
 
+/// How often the stories may be told until they go well.
+const TIMES: u32 = 3;
+
 #[test]
 fn people_with_browsers_find_talk_and_miss_nothing() {
     let chromium = chromium();
@@ -92,15 +95,24 @@ fn people_with_browsers_find_talk_and_miss_nothing() {
     }
     install();
     let server = Path::new(env!("CARGO_BIN_EXE_centralad"));
-    let folder = tempfile::tempdir().unwrap();
     let screenshots = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page");
-    // Not among those of the other tests of this process, which there are none of.
-    let keys = Keys(common::key());
-    let mut node = Command::new("node");
-    node.arg("--test").arg("page.test.mjs").current_dir(directory());
-    node.env("CENTRALAD", server).env("CENTRALA", client(server));
-    node.env("CENTRALA_DIRECTORY", folder.path()).env("CENTRALA_KEY", keys.0.to_string());
-    node.env("CENTRALA_CHROMIUM", chromium.unwrap()).env("CENTRALA_SCREENSHOTS", &screenshots);
-    let status = node.status().expect("node");
-    assert!(status.success(), "see above, and {}", screenshots.display());
+    // A browser on a busy machine may be slow in ways that no story foresees: what is wrong is wrong
+    // every time.
+    let told = (1..=TIMES).any(|time| {
+        let folder = tempfile::tempdir().unwrap();
+        // Not among those of the other tests of this process, which there are none of.
+        let keys = Keys(common::key());
+        let mut node = Command::new("node");
+        node.arg("--test").arg("page.test.mjs").current_dir(directory());
+        node.env("CENTRALAD", server).env("CENTRALA", client(server));
+        node.env("CENTRALA_DIRECTORY", folder.path()).env("CENTRALA_KEY", keys.0.to_string());
+        node.env("CENTRALA_CHROMIUM", chromium.as_ref().unwrap());
+        node.env("CENTRALA_SCREENSHOTS", &screenshots);
+        let good = node.status().expect("node").success();
+        if !good {
+            println!("the stories went wrong, time {time} of {TIMES}: see above");
+        }
+        good
+    });
+    assert!(told, "see above, and {}", screenshots.display());
 }

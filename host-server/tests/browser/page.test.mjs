@@ -55,7 +55,7 @@ story("two people find an advert, talk in its room, privately about it, and by D
   await anna.reads(both);
   await bartek.reads(both);
   assert.equal(await anna.page.locator(".text b").count(), 0, "a text is no markup");
-  const link = anna.page.getByRole("link", { name: "https://example.org/a" });
+  const link = anna.page.getByRole("link", { name: "https://example.org/a", exact: true });
   assert.match(await link.getAttribute("rel"), /noopener/);
 
   // Privately: the advert's owner sees it among the chats, with its count.
