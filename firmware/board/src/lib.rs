@@ -9,6 +9,7 @@ pub mod clock;
 pub mod ethernet;
 pub mod stack;
 pub mod uart;
+mod vectors;
 
 use defmt_semihosting as _;
 
