@@ -6,7 +6,8 @@ use crate::kept::{Conversation, HistoryPage, KeptMail, KeptMessage, MailPage};
 use crate::key::Key;
 use crate::rows::{LOG, LogSum, Own, USER, group_sum, mail_sum, user_row};
 use crate::sum;
-use centrala_core::host::Posted;
+use centrala_core::exchange::message_id;
+use centrala_core::host::{FORMER_GROUP, Posted};
 use rusqlite::{Connection, OptionalExtension, Result as Sql, Statement};
 use std::collections::HashMap;
 
@@ -69,7 +70,8 @@ impl<'c> Pages<'c> {
         self.at_once(|pages| {
             let mut page = MailPage::default();
             let mut last = after.unwrap_or((0, 0));
-            let (mut bytes, mut sinces) = (0, Sinces::default());
+            let mut bytes = 0;
+            let (mut sinces, mut groups) = (Sinces::default(), Sinces::default());
             let mut rows = pages.mail.query((user, last.0, last.1 as i64))?;
             while let Some(row) = rows.next()? {
                 if page.mail.len() == limit || bytes >= PAGE_BYTES {
@@ -87,11 +89,20 @@ impl<'c> Pages<'c> {
                 if logged {
                     mail.from = unless_gone(&mut pages.user, &mut sinces, mail.from, last.1)?;
                 }
+                let mut since = |group| group_since(&mut pages.group, &mut groups, group);
                 if mail.about != 0 {
                     // Of a group that is gone it is a direct message like any other.
-                    let since = group_of(&mut pages.group, mail.about)?.map(|(_, since)| since);
-                    mail.about =
-                        since.filter(|since| last.1 as i64 > *since).map_or(0, |_| mail.about);
+                    mail.about = since(mail.about)?
+                        .filter(|since| last.1 as i64 > *since)
+                        .map_or(0, |_| mail.about);
+                }
+                if mail.group != 0 {
+                    // What was handed back is numbered before all groups: it lost its group with it.
+                    let back = message_id(last.1) == 0;
+                    let is = |since: i64| back || last.1 as i64 > since;
+                    mail.group = since(mail.group)?
+                        .filter(|since| is(*since))
+                        .map_or(FORMER_GROUP, |_| mail.group);
                 }
                 bytes += mail.text.len();
                 page.mail.push(mail);
@@ -246,7 +257,7 @@ impl<'c> Pages<'c> {
     }
 }
 
-/// Since which message there are the users that were asked for.
+/// Since which message there are the users, or groups, that were asked for.
 pub(crate) type Sinces = HashMap<u32, Option<i64>>;
 
 /// The owner of a group, and since which message there is one of that number; `None` if there is
@@ -257,6 +268,16 @@ fn group_of(statement: &mut Statement<'_>, group: u32) -> Sql<Option<(u32, i64)>
         let sum = group_sum(group, owner, since, &name);
         Ok(sum::good(row.get(3)?, sum).then_some((owner, since)))
     }))
+}
+
+/// Since which message there is a group of that number; `None` if there is none.
+fn group_since(group: &mut Statement<'_>, known: &mut Sinces, number: u32) -> Sql<Option<i64>> {
+    if let Some(since) = known.get(&number) {
+        return Ok(*since);
+    }
+    let since = group_of(group, number)?.map(|(_, since)| since);
+    known.insert(number, since);
+    Ok(since)
 }
 
 /// Since which message there is a user of that number; `None` if there is none.

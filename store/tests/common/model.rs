@@ -2,6 +2,7 @@
 
 use super::state::State;
 use super::{Act, Message, image};
+use centrala_core::host::FORMER_GROUP;
 use centrala_core::request::Chat;
 use centrala_store::Conversation;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +58,9 @@ impl Model {
                 self.groups.remove(&number);
                 self.members.retain(|(_, group), _| *group != number);
                 self.chats.retain(|(group, _)| *group != number);
+                for mail in self.mail.values_mut().filter(|mail| mail.group == number) {
+                    mail.group = FORMER_GROUP;
+                }
                 true
             }
             Act::Chat(group, user) => {

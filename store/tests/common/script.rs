@@ -98,6 +98,7 @@ pub fn script(seed: u64, acts: usize) -> Vec<Act> {
                 50..53 => {
                     returned -= 1;
                     (message.sequence, message.image) = (returned, false);
+                    message.group = if length.is_multiple_of(2) { group } else { 0 };
                     next.push(Act::Mail(message));
                 }
                 53..73 => {
