@@ -361,7 +361,7 @@ impl<F: NorFlash> Medium<F> {
         old: &Head,
         (epoch, at): (u32, u32),
     ) -> Result<(), Failed> {
-        let mut head = old.to_copy(place.is_orphan());
+        let mut head = old.to_copy(place);
         let (source, from) = (self.address(place), self.begin(epoch).wrapping_add(at));
         let mut digest = digest(epoch, at, &head);
         self.each_of_text(source, old, |part| digest.update(part));

@@ -1,7 +1,7 @@
 //! What a start finds: the last sector, and what still holds of all records. Nothing is written.
 
 use crate::defect::Defect;
-use crate::index::{Index, Place};
+use crate::index::{Gone, Index, Place};
 use crate::medium::{Begins, Header, Layout, Medium};
 use crate::record::Key;
 use crate::store::FlashStore;
@@ -194,7 +194,7 @@ impl<'a, F: NorFlash> FlashStore<'a, F> {
                 continue;
             }
             if orphan {
-                self.index.set(i, place.to_orphan());
+                self.index.set(i, place.without(Gone::User));
             }
             i = i.wrapping_add(1);
         }
@@ -203,7 +203,7 @@ impl<'a, F: NorFlash> FlashStore<'a, F> {
     /// Who owns a group; 0: nobody, or there is none.
     pub(crate) fn owner(&mut self, group: u32) -> u32 {
         let Some((i, _)) = self.find(Key::Group(group)) else { return 0 };
-        match self.index.get(i).filter(|place| !place.is_orphan()) {
+        match self.index.get(i).filter(|place| !place.lacks(Gone::User)) {
             Some(place) => match self.medium.known(place) {
                 Some((_, Record::Group { owner, .. })) => owner,
                 _ => 0,
@@ -220,9 +220,16 @@ impl<'a, F: NorFlash> FlashStore<'a, F> {
                     Record::Group { number: group, .. }
                     | Record::Member { group, .. }
                     | Record::Chat { group, .. },
-                ) if group == number => self.forget(i),
-                _ => i = i.wrapping_add(1),
+                ) if group == number => {
+                    self.forget(i);
+                    continue;
+                }
+                Some(Record::Mail(mail)) if mail.group == number || mail.about == number => {
+                    self.index.set(i, place.without(Gone::Group));
+                }
+                _ => {}
             }
+            i = i.wrapping_add(1);
         }
     }
 

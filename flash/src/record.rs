@@ -16,8 +16,9 @@
 //!        commit word: 0
 //! ```
 
+use crate::index::{Gone, Place};
 use crate::medium::CHUNK;
-use centrala_core::host::{Mail, Record};
+use centrala_core::host::{FORMER_GROUP, Mail, Record};
 
 /// Kind, detail, length, checksum.
 pub(crate) const PREFIX: usize = 8;
@@ -77,7 +78,7 @@ impl Key {
         let mixed = [class, a, b].into_iter().fold(0x811c_9dc5_u32, |hash, part| {
             (hash ^ part).wrapping_mul(0x0100_0193).rotate_left(11)
         });
-        mixed >> 25
+        mixed >> 26
     }
 
     /// Of a record that adds something.
@@ -244,19 +245,32 @@ impl Head {
         (self.0.get(..4).unwrap_or(&[]), self.0.get(PREFIX..end).unwrap_or(&[]))
     }
 
-    /// The same as a copy; of mail and groups, perhaps of nobody any more.
-    pub(crate) fn to_copy(self, orphan: bool) -> Head {
+    /// The same as a copy, without what is gone of it.
+    pub(crate) fn to_copy(self, of: Place) -> Head {
         let mut head = self;
         if let Some(kind) = head.0.first_mut() {
             *kind |= COPY;
         }
-        let from: usize = match self.kind() & !COPY {
-            MAIL => 24,
-            GROUP => 12,
-            _ => return head,
+        let mut put = |at: usize, number: u32| {
+            if let Some(place) = head.0.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+                *place = number.to_le_bytes();
+            }
         };
-        if orphan && let Some(place) = head.0.get_mut(from..from.wrapping_add(4)) {
-            place.fill(0);
+        let (user, group) = (of.lacks(Gone::User), of.lacks(Gone::Group));
+        match self.kind() & !COPY {
+            GROUP if user => put(12, 0),
+            MAIL => {
+                if user {
+                    put(24, 0);
+                }
+                // Only a direct message is about a group.
+                match self.u32(28) {
+                    0 if group => put(40, 0),
+                    _ if group => put(28, FORMER_GROUP),
+                    _ => {}
+                }
+            }
+            _ => {}
         }
         head
     }

@@ -41,7 +41,6 @@ impl<F: NorFlash> FlashStore<'_, F> {
             return None;
         };
         let text = self.medium.text(place, &found.head, text)?;
-        let head = if place.is_orphan() { found.head.to_copy(true) } else { found.head };
-        head.record(text)
+        found.head.to_copy(place).record(text)
     }
 }
