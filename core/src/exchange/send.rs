@@ -197,7 +197,8 @@ impl Exchange<'_> {
     }
 
     /// Gives a direct message to one session.
-    #[inline(always)]
+    #[cfg_attr(not(target_os = "none"), inline(always))]
+    #[cfg_attr(target_os = "none", inline(never))]
     fn deliver_direct(
         &mut self,
         post: &Post<'_>,
