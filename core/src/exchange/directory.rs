@@ -188,7 +188,8 @@ impl<'a> Directory<'a> {
         self.users.get_mut(number)
     }
 
-    #[inline]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(crate) fn group(&self, number: u32) -> Option<&Group> {
         self.groups.get(number)
     }

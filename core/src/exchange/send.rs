@@ -246,6 +246,7 @@ impl Exchange<'_> {
         self.answer_about(draft.link, draft.tag, Kind::Send, outcome, About::user(to), io);
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn not_kept(&mut self, user: u32, limit: Limit, io: &mut Io<'_>) {
         self.counters.not_kept = self.counters.not_kept.wrapping_add(1);
         io.out.note(Note::NotKept { user, limit });

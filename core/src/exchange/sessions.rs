@@ -102,7 +102,8 @@ impl Session {
     }
 
     /// Takes the room for a message of so many bytes of text.
-    #[inline]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn charge(&mut self, text: u32, direct: bool) {
         let bytes = self.dialect.traits().delivery(text);
         self.room.messages = self.room.messages.saturating_sub(bytes);
