@@ -359,7 +359,8 @@ fn translate(request: Request<'_>) -> Result<request::Request<'_>, Outcome> {
     })
 }
 
-#[inline]
+#[cfg_attr(not(target_os = "none"), inline)]
+#[cfg_attr(target_os = "none", inline(never))]
 fn conversation(chat: Chat) -> request::Chat {
     match chat {
         Chat::Group(group) => request::Chat::Group(group),
