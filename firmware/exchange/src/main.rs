@@ -10,6 +10,8 @@ use centrala_board::clock::Clock;
 use centrala_board::stack::{self, Watermark};
 use centrala_board::uart::{self, Rings, UARTS, Uart};
 use centrala_core::exchange::Exchange;
+use centrala_core::host::Store;
+#[cfg(not(feature = "flash"))]
 use centrala_core::host::Volatile;
 use centrala_core::limits::Limits;
 use centrala_lines::framing::Framing;
@@ -17,6 +19,9 @@ use centrala_lines::lines::Lines;
 use centrala_lines::{Lent, Wires};
 use cortex_m_rt::entry;
 use static_cell::{ConstStaticCell, StaticCell};
+
+#[cfg(feature = "flash")]
+mod kept;
 
 const USERS: usize = 8;
 const GROUPS: usize = 8;
@@ -86,8 +91,11 @@ fn exchange() -> &'static mut Exchange<'static> {
 }
 
 #[inline(never)]
-fn switchboard(exchange: &'static mut Exchange<'static>) -> &'static mut Switchboard {
-    LINES.init_with(|| Lines::new(exchange, INPUTS.take(), b"all", &mut Volatile))
+fn switchboard(
+    exchange: &'static mut Exchange<'static>,
+    store: &mut dyn Store,
+) -> &'static mut Switchboard {
+    LINES.init_with(|| Lines::new(exchange, INPUTS.take(), b"all", store))
 }
 
 #[entry]
@@ -95,18 +103,22 @@ fn main() -> ! {
     let peripherals = cortex_m::Peripherals::take().expect("taken once");
     let mut clock = Clock::start(peripherals.SYST);
     let mut uarts = uart::start(RINGS.take());
-    let mut store = Volatile;
-    let lines = switchboard(exchange());
+    let exchange = exchange();
+    #[cfg(feature = "flash")]
+    let store = kept::open(exchange);
+    #[cfg(not(feature = "flash"))]
+    let store = &mut Volatile;
+    let lines = switchboard(exchange, store);
     let mut watermark = Watermark::new();
     let mut users = [0; UARTS];
     let (tables, stack) = (Tables::BYTES, stack::size());
     defmt::info!("exchange: {=usize} bytes of tables, {=usize} of stack", tables, stack);
     loop {
         for line in 0..UARTS {
-            receive(line, lines, &mut uarts, clock.now());
+            receive(line, lines, &mut uarts, clock.now(), store);
         }
         let mut wires = Outputs(&mut uarts);
-        lines.turn(&mut Lent { now: clock.now(), store: &mut store, wires: &mut wires });
+        lines.turn(&mut Lent { now: clock.now(), store, wires: &mut wires });
         for (line, user) in users.iter_mut().enumerate() {
             let before = core::mem::replace(user, lines.user(line));
             if before != *user {
@@ -121,12 +133,17 @@ fn main() -> ! {
 }
 
 /// Takes what a UART has received, as far as its line has room.
-fn receive(line: usize, lines: &mut Switchboard, uarts: &mut [Uart; UARTS], now: u64) {
+fn receive(
+    line: usize,
+    lines: &mut Switchboard,
+    uarts: &mut [Uart; UARTS],
+    now: u64,
+    store: &mut dyn Store,
+) {
     let mut bytes = [0; 64];
     let space = lines.space(line, &Outputs(uarts)).min(bytes.len());
     let Some(uart) = uarts.get_mut(line) else { return };
     let got = uart.receive(bytes.get_mut(..space).unwrap_or(&mut []));
-    let (mut store, mut wires) = (Volatile, Outputs(uarts));
-    let mut lent = Lent { now, store: &mut store, wires: &mut wires };
+    let mut lent = Lent { now, store, wires: &mut Outputs(uarts) };
     lines.receive(line, bytes.get(..got).unwrap_or(&[]), &mut lent);
 }
