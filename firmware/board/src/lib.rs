@@ -56,6 +56,18 @@ unsafe impl cortex_m::interrupt::InterruptNumber for Interrupt {
     }
 }
 
+/// What is there the first time that it is taken.
+///
+/// # Panics
+/// It was taken before. Without a word, which would bring the formatting code along.
+#[inline]
+pub fn first<T>(taken: Option<T>) -> T {
+    match taken {
+        Some(taken) => taken,
+        None => panic!(),
+    }
+}
+
 /// Sleeps until the next interrupt, unless `busy` says that there is something to do already: an
 /// interrupt that comes in between ends the sleep at once.
 pub fn sleep_unless(busy: impl FnOnce() -> bool) {

@@ -38,7 +38,7 @@ impl Store for Kept {
 #[inline(never)]
 pub(crate) fn open(exchange: &mut Exchange<'static>) -> &'static mut Kept {
     // SAFETY: this runs once, as it takes the index, and nothing else uses the PSRAM.
-    let (index, chip) = (INDEX.take(), unsafe { Flash::new() });
+    let (index, chip) = (centrala_board::first(INDEX.try_take()), unsafe { Flash::new() });
     let kept = STORE.init_with(|| {
         let store = FlashStore::open(chip, Layout::new(SECTOR as u32, Tables::MESSAGE_LENGTH), index);
         Kept(store.inspect_err(|error| defmt::error!("flash: not touched: {}", error)).ok())

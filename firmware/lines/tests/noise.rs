@@ -7,8 +7,9 @@ use centrala_core::exchange::Exchange;
 use centrala_core::host::Volatile;
 use centrala_core::limits::Limits;
 use centrala_lines::framing::{Framing, HALF, QUIET};
-use centrala_lines::lines::{Lines, RESERVE, TAKE_OVER};
+use centrala_lines::lines::{Line, Lines, RESERVE, TAKE_OVER};
 use centrala_lines::{Lent, Wires};
+use std::collections::VecDeque;
 
 const LINES: usize = 3;
 const INPUT: usize = Framing::buffer(Tables::MESSAGE_LENGTH);
@@ -31,17 +32,22 @@ macro_rules! rig {
     ($rig:ident) => {
         let (mut tables, mut inputs) = (Tables::EMPTY, [[0; INPUT]; LINES]);
         let mut exchange = Exchange::new(tables.lend(), Limits::new(Tables::MESSAGE_LENGTH));
-        let mut $rig = Rig::new(&mut exchange, &mut inputs);
+        let lines = inputs.each_mut().map(|input| Line::direct(input));
+        let mut $rig = Rig::new(&mut exchange, lines);
     };
 }
 
-/// What each line was sent and has not been looked at.
+/// What each line was sent and has not been looked at, and what it brings.
 struct Outputs {
     sent: [Vec<u8>; LINES],
+    arriving: [VecDeque<u8>; LINES],
     free: usize,
 }
 
 impl Wires for Outputs {
+    fn receive(&mut self, line: usize) -> Option<u8> {
+        self.arriving[line].pop_front()
+    }
     fn free(&self, line: usize) -> usize {
         self.free.saturating_sub(self.sent[line].len())
     }
@@ -56,27 +62,23 @@ impl Wires for Outputs {
 
 /// An exchange on three lines, and its time.
 struct Rig<'l, 'a> {
-    lines: Lines<'l, 'a, LINES, INPUT>,
+    lines: Lines<'l, 'a, LINES>,
     out: Outputs,
     now: u64,
 }
 
 impl<'l, 'a> Rig<'l, 'a> {
-    fn new(exchange: &'l mut Exchange<'a>, inputs: &'l mut [[u8; INPUT]; LINES]) -> Self {
-        let lines = Lines::new(exchange, inputs, b"all", &mut Volatile);
-        Rig { lines, out: Outputs { sent: Default::default(), free: 4_096 }, now: 1_000 }
+    fn new(exchange: &'l mut Exchange<'a>, lines: [Line<'l>; LINES]) -> Self {
+        let lines = Lines::new(exchange, lines, b"all", &mut Volatile);
+        let (sent, arriving) = Default::default();
+        Rig { lines, out: Outputs { sent, arriving, free: 4_096 }, now: 1_000 }
     }
 
-    /// Bytes come in on a line, in the pieces in which there is room for them.
-    fn receive(&mut self, line: usize, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let space = self.lines.space(line, &self.out).min(bytes.len());
-            assert_ne!(space, 0, "a line that takes nothing");
-            let mut lent = Lent { now: self.now, store: &mut Volatile, wires: &mut self.out };
-            self.lines.receive(line, &bytes[..space], &mut lent);
-            bytes = &bytes[space..];
-        }
+    /// Bytes come in on a line, and are all taken.
+    fn receive(&mut self, line: usize, bytes: &[u8]) {
+        self.out.arriving[line].extend(bytes);
         self.turn();
+        assert!(self.out.arriving[line].is_empty(), "a line that takes nothing");
     }
 
     fn turn(&mut self) {

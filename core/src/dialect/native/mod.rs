@@ -425,6 +425,7 @@ fn refusal(outcome: Outcome, size: u32) -> Refusal {
         Outcome::InUse => Refusal::InUse,
         Outcome::Exists => Refusal::Exists,
         Outcome::Own => Refusal::Own,
+        Outcome::NotKept => Refusal::NotKept,
         Outcome::Full(limit) => Refusal::Full { limit: limit.into(), size },
     }
 }

@@ -164,6 +164,7 @@ fn the_wire_format_is_what_version_1_is() {
         let why = Refusal::Full { limit, size: 0 };
         assert_eq!(told(Event::Refused { id: 0, why })[2..], [2, 0, 12, number as u8, 0]);
     }
+    assert_eq!(told(Event::Refused { id: 0, why: Refusal::NotKept })[2..], [2, 0, 13]);
 }
 
 /// What a codec makes of bytes, and how many are to be skipped behind them.

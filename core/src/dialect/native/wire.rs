@@ -265,6 +265,8 @@ pub enum Refusal {
         /// How much it is; 0 where the exchange does not know.
         size: u32,
     },
+    /// The exchange does not keep what is asked for: a history.
+    NotKept,
 }
 
 /// A limit of the exchange.
