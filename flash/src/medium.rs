@@ -228,7 +228,8 @@ impl<F: NorFlash> Medium<F> {
             let mut chunk = [0; CHUNK];
             let part = self.part(from, end, &mut chunk)?;
             digest.update(part);
-            for (to, byte) in text.by_ref().zip(part) {
+            // In this order: what ends takes nothing from the other.
+            for (byte, to) in part.iter().zip(text.by_ref()) {
                 *to = *byte;
             }
             from = from.wrapping_add(part.len() as u32);

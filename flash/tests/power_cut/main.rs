@@ -321,6 +321,36 @@ fn a_text_that_would_be_a_record_is_none_even_if_it_is_torn() {
     }
 }
 
+/// Also where it is longer than what is read at once, and has been copied from sector to sector.
+#[test]
+fn a_text_of_any_length_comes_back_as_it_was() {
+    fn each_length<const WORD: usize>() {
+        let layout = Layout::new(1024, 300);
+        let mut places = [Place::EMPTY; PLACES];
+        let mut flash = Nor::<WORD, 1024>::new(4, Power::new(), 0);
+        let text: Vec<u8> = (0..300u32).map(|n| (n * 7 + 1) as u8).collect();
+        for length in 0..=300 {
+            let mut store = FlashStore::open(&mut flash, layout, &mut places).unwrap();
+            let text = &text[..length];
+            store.write(Record::Mail(Mail { text, ..MAIL })).unwrap();
+            for left in 0..40 {
+                store.write(Record::Member { user: 1, group: 1, left }).unwrap();
+            }
+            let mut found = Vec::new();
+            store.restore(&mut [0; 300], |record| {
+                if let Record::Mail(mail) = record {
+                    found.push(mail.text.to_vec());
+                }
+            });
+            assert_eq!(found, [text], "words of {WORD}");
+        }
+    }
+    each_length::<1>();
+    each_length::<4>();
+    each_length::<32>();
+    each_length::<64>();
+}
+
 #[test]
 fn nobody_is_sent_by_who_is_gone() {
     let mut flash = Nor::<8, 1024>::new(3, Power::new(), 0);
