@@ -8,7 +8,7 @@ use crc::{CRC_32_ISO_HDLC, Crc, Digest, NoTable};
 use embedded_storage::nor_flash::NorFlash;
 
 /// Read and written at once; a word has at most so many bytes.
-pub(crate) const CHUNK: usize = 64;
+pub(crate) const CHUNK: usize = 32;
 const MAGIC: u32 = u32::from_le_bytes(*b"CFL2");
 static CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
 /// The checksum of whatever has its checksum behind it.

@@ -12,7 +12,7 @@ use embedded_storage::nor_flash::NorFlash;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum OpenError {
     /// A sector is not a multiple of what the flash erases at once or too short for the longest
-    /// text, there are not 3 to 65,535 of them, a word has more than 64 bytes, or the flash has
+    /// text, there are not 3 to 65,535 of them, a word has more than 32 bytes, or the flash has
     /// more than 2^24 words.
     Layout,
     /// The flash was written with sectors or words of another size.

@@ -19,7 +19,6 @@
 //!          commit word: 0
 //! ```
 
-use crate::medium::CHUNK;
 use centrala_core::host::{Mail, Record};
 
 /// The most fields that a kind has.
@@ -52,8 +51,6 @@ const NO_USER: u8 = END | USER;
 const NO_GROUP: u8 = END | GROUP;
 const NO_MEMBER: u8 = END | MEMBER;
 const SETTLED: u8 = END | MAIL;
-
-const _: () = assert!(HEAD <= CHUNK);
 
 /// Fields of each kind; more than there are if there is no such kind.
 const fn fields(kind: u8) -> usize {

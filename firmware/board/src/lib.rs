@@ -11,6 +11,7 @@ pub mod ethernet;
 pub mod flash;
 pub mod stack;
 pub mod uart;
+mod vectors;
 
 use defmt_semihosting as _;
 

@@ -110,7 +110,9 @@ pub fn start<const COUNT: usize>(rings: [Ends; COUNT]) -> [Uart; COUNT] {
         registers.write(CONTROL, ENABLE | ON_SENT | ON_RECEIVED);
         critical_section::with(|cs| {
             let inside = Inside { registers, received, to_send };
-            if let Some(place) = INSIDE.borrow_ref_mut(cs).get_mut::<usize>(number) {
+            if let Ok(mut all) = INSIDE.borrow(cs).try_borrow_mut()
+                && let Some(place) = all.get_mut::<usize>(number)
+            {
                 *place = Some(inside);
             }
         });
@@ -130,8 +132,10 @@ pub(crate) fn interrupt(number: i16) {
         return;
     };
     critical_section::with(|cs| {
-        let mut inside = INSIDE.borrow_ref_mut(cs);
-        let Some(Some(Inside { registers, received, to_send })) = inside.get_mut(at) else { return };
+        let Ok(mut inside) = INSIDE.borrow(cs).try_borrow_mut() else { return };
+        let Some(Some(Inside { registers, received, to_send })) = inside.get_mut(at) else {
+            return;
+        };
         registers.write(INTERRUPTS, SENT | RECEIVED);
         let mut control = ENABLE | ON_SENT | ON_RECEIVED;
         while registers.read(STATE) & RECEIVE_FULL != 0 {

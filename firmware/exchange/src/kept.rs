@@ -6,6 +6,7 @@
 //! Flash that holds something else than a store, or one of another layout, is left as it is: the log
 //! says so, and the exchange keeps nothing, which is `507` for whoever is new. To begin anew, erase it.
 
+use centrala_board::first;
 use centrala_board::flash::{Flash, SECTOR};
 use centrala_core::exchange::Exchange;
 use centrala_core::host::{NoRoom, Record, Store};
@@ -38,11 +39,12 @@ impl Store for Kept {
 #[inline(never)]
 pub(crate) fn open(exchange: &mut Exchange<'static>) -> &'static mut Kept {
     // SAFETY: this runs once, as it takes the index, and nothing else uses the PSRAM.
-    let (index, chip) = (centrala_board::first(INDEX.try_take()), unsafe { Flash::new() });
-    let kept = STORE.init_with(|| {
-        let store = FlashStore::open(chip, Layout::new(SECTOR as u32, Tables::MESSAGE_LENGTH), index);
+    let (index, chip) = (first(INDEX.try_take()), unsafe { Flash::new() });
+    let kept = first(STORE.try_init_with(|| {
+        let store =
+            FlashStore::open(chip, Layout::new(SECTOR as u32, Tables::MESSAGE_LENGTH), index);
         Kept(store.inspect_err(|error| defmt::error!("flash: not touched: {}", error)).ok())
-    });
+    }));
     if let Some(store) = &mut kept.0 {
         restore(store, exchange);
     }

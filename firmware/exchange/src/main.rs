@@ -8,6 +8,7 @@
 #![no_main]
 
 use centrala_board::clock::Clock;
+use centrala_board::first;
 use centrala_board::stack::{self, Watermark};
 use centrala_board::uart::{self, Rings, UARTS, Uart};
 #[cfg(feature = "native")]
@@ -117,16 +118,17 @@ type Switchboard = Lines<'static, 'static, UARTS>;
 #[inline(never)]
 fn exchange() -> &'static mut Exchange<'static> {
     let limits = Limits { mailbox: 32, ..Limits::new(Tables::MESSAGE_LENGTH) };
-    EXCHANGE.init_with(|| Exchange::new(TABLES.take().lend(), limits))
+    let tables = first(TABLES.try_take()).lend();
+    first(EXCHANGE.try_init_with(|| Exchange::new(tables, limits)))
 }
 
 #[inline(never)]
 fn lines() -> ([Line<'static>; UARTS], [Uart; UARTS]) {
-    let direct = centrala_board::first(DIRECTS.try_take()).each_mut();
+    let direct = first(DIRECTS.try_take()).each_mut();
     let direct = direct.map(|memory| (Line::direct(&mut memory.input), memory.rings.split()));
     #[cfg(feature = "native")]
     let all = {
-        let native = centrala_board::first(NATIVES.try_take()).each_mut();
+        let native = first(NATIVES.try_take()).each_mut();
         let native = native.map(|memory| (Line::native(&mut memory.input), memory.rings.split()));
         let ([a, b], [c, d]) = (direct, native);
         [a, b, c, d]
@@ -143,12 +145,12 @@ fn switchboard(
     lines: [Line<'static>; UARTS],
     store: &mut dyn Store,
 ) -> &'static mut Switchboard {
-    LINES.init_with(|| Lines::new(exchange, lines, b"all", store))
+    first(LINES.try_init_with(|| Lines::new(exchange, lines, b"all", store)))
 }
 
 #[entry]
 fn main() -> ! {
-    let peripherals = centrala_board::first(cortex_m::Peripherals::take());
+    let peripherals = first(cortex_m::Peripherals::take());
     let mut clock = Clock::start(peripherals.SYST);
     let (lines, mut uarts) = lines();
     let exchange = exchange();

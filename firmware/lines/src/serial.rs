@@ -18,8 +18,8 @@
 //!    live message counts as delivered when it was given to the line: one that noise hits, or that
 //!    is for a client that has left without a word, is lost.
 
-use centrala_core::dialect::native::serial::{Arrived, Receiver, encoded_max};
 pub use centrala_core::dialect::native::serial::send;
+use centrala_core::dialect::native::serial::{Arrived, Receiver, encoded_max};
 use centrala_core::dialect::native::{HEADER, frame_max};
 use centrala_core::name::NAME_LENGTH;
 
@@ -103,4 +103,3 @@ impl<'l> Serial<'l> {
         }
     }
 }
-

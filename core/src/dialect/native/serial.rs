@@ -85,7 +85,7 @@ pub fn encode(frame: &[u8], out: &mut [u8]) -> Option<usize> {
     send(frame, &mut |bytes| {
         let end = at.saturating_add(bytes.len());
         if let Some(place) = out.get_mut(at..end) {
-            place.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
+            crate::copy(place, bytes);
         }
         at = end;
     });
