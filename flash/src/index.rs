@@ -2,16 +2,25 @@
 
 /// Where a record lies; 4 bytes.
 ///
-/// 24 bits of its place in words, 7 bits that tell most keys apart, so that a key is looked for
-/// without reading every record, and whether who sent it or owns it is gone.
+/// 24 bits of its place in words, 6 bits that tell most keys apart, so that a key is looked for
+/// without reading every record, and what of it is gone ([`Gone`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Place(u32);
 
 /// Words that a [`Place`] can tell apart.
 pub(crate) const WORDS: u32 = 1 << 24;
-const TAG: u32 = 0x7f;
-const ORPHAN: u32 = 1 << 31;
+const TAG: u32 = 0x3f;
+
+/// What a record names and is there no more. Its number may be another's by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Gone {
+    /// Who sent it, or owns it.
+    User = 1 << 31,
+    /// The group that it was sent to, or is about.
+    Group = 1 << 30,
+}
 
 impl Place {
     /// No place.
@@ -29,12 +38,12 @@ impl Place {
         (self.0 >> 24) & TAG
     }
 
-    pub(crate) const fn is_orphan(self) -> bool {
-        self.0 & ORPHAN != 0
+    pub(crate) const fn lacks(self, gone: Gone) -> bool {
+        self.0 & gone as u32 != 0
     }
 
-    pub(crate) const fn to_orphan(self) -> Place {
-        Place(self.0 | ORPHAN)
+    pub(crate) const fn without(self, gone: Gone) -> Place {
+        Place(self.0 | gone as u32)
     }
 }
 

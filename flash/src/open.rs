@@ -1,7 +1,7 @@
 //! What a start finds: the last sector, and what still holds of all records. Nothing is written.
 
 use crate::defect::Defect;
-use crate::index::{Index, Place};
+use crate::index::{Gone, Index, Place};
 use crate::medium::{Begins, Header, Layout, Medium};
 use crate::record::{Fate, Head};
 use crate::store::FlashStore;
@@ -146,8 +146,8 @@ impl<'a, F: NorFlash> FlashStore<'a, F> {
         Ok(())
     }
 
-    /// What a record puts an end to, or orphans: how many they are, and the bytes of those that are
-    /// gone. If asked to, forgets them.
+    /// What a record puts an end to, or takes something from: how many they are, and the bytes of
+    /// those that it ends. If asked to, does so.
     pub(crate) fn sweep(&mut self, head: &Head, forget: bool) -> (usize, u32) {
         let (mut count, mut bytes) = (0usize, 0u32);
         let mut i = 0;
@@ -160,9 +160,11 @@ impl<'a, F: NorFlash> FlashStore<'a, F> {
             let Some(old) = self.medium.head(self.medium.address(place)) else { continue };
             match head.ends(&old) {
                 Fate::Holds => continue,
-                Fate::Orphaned if forget => self.index.set(i.wrapping_sub(1), place.to_orphan()),
-                Fate::Orphaned => {}
-                Fate::Gone => {
+                Fate::Lacks(gone) if forget => {
+                    self.index.set(i.wrapping_sub(1), place.without(gone));
+                }
+                Fate::Lacks(_) => {}
+                Fate::Ended => {
                     bytes = bytes.saturating_add(self.medium.size(&old));
                     if forget {
                         i = i.wrapping_sub(1);
@@ -182,7 +184,7 @@ impl<'a, F: NorFlash> FlashStore<'a, F> {
     pub(crate) fn owner(&mut self, group: u32) -> u32 {
         let mut i = 0;
         while let Some(place) = self.index.get(i) {
-            if !place.is_orphan()
+            if !place.lacks(Gone::User)
                 && let Some(head) = self.medium.head(self.medium.address(place))
                 && head.is_group(group)
             {

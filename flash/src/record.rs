@@ -19,7 +19,8 @@
 //!          commit word: 0
 //! ```
 
-use centrala_core::host::{Mail, Record};
+use crate::index::{Gone, Place};
+use centrala_core::host::{FORMER_GROUP, Mail, Record};
 
 /// The most fields that a kind has.
 const FIELDS: usize = 9;
@@ -78,7 +79,7 @@ impl Key {
     /// A few bits that tell most keys apart.
     pub(crate) fn tag(self) -> u32 {
         let folded = self.0 as u64 ^ (self.0 >> 61) as u64;
-        (folded as u32 ^ (folded >> 32) as u32).wrapping_mul(0x9e37_79b1) >> 25
+        (folded as u32 ^ (folded >> 32) as u32).wrapping_mul(0x9e37_79b1) >> 26
     }
 }
 
@@ -86,9 +87,9 @@ impl Key {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Holds,
-    /// It holds, but who sent it or owns it is gone.
-    Orphaned,
-    Gone,
+    /// It holds, but for something that it names.
+    Lacks(Gone),
+    Ended,
 }
 
 impl Head {
@@ -264,27 +265,41 @@ impl Head {
     /// What becomes of an older record when this one is written.
     pub(crate) fn ends(&self, old: &Head) -> Fate {
         let [_, number, ..] = self.0;
-        let [_, first, second, third, fourth, ..] = old.0;
-        let (gone, orphaned) = match (self.kind(), old.kind()) {
-            (NO_USER, MEMBER) => (first == number, false),
-            (NO_USER, CHAT) => (first == number || third == number, false),
-            (NO_USER, MAIL) => (third == number, fourth == number),
-            (NO_USER, GROUP) => (false, second == number),
-            (NO_GROUP, MEMBER | CHAT) => (second == number, false),
-            _ => (self.key() == old.key(), false),
+        let [_, first, second, third, fourth, fifth, _, seventh, ..] = old.0;
+        let (ended, gone) = match (self.kind(), old.kind()) {
+            (NO_USER, MEMBER) => (first == number, None),
+            (NO_USER, CHAT) => (first == number || third == number, None),
+            (NO_USER, MAIL) => (third == number, (fourth == number).then_some(Gone::User)),
+            (NO_USER, GROUP) => (false, (second == number).then_some(Gone::User)),
+            (NO_GROUP, MEMBER | CHAT) => (second == number, None),
+            (NO_GROUP, MAIL) => {
+                (false, (fifth == number || seventh == number).then_some(Gone::Group))
+            }
+            _ => (self.key() == old.key(), None),
         };
-        match (gone, orphaned) {
-            (true, _) => Fate::Gone,
-            (_, true) => Fate::Orphaned,
-            _ => Fate::Holds,
+        match gone {
+            _ if ended => Fate::Ended,
+            Some(gone) => Fate::Lacks(gone),
+            None => Fate::Holds,
         }
     }
 
-    /// The same of nobody any more.
-    pub(crate) fn orphan(&mut self) {
+    /// Takes from it what is gone of it.
+    pub(crate) fn lose(&mut self, place: Place) {
+        let (user, group) = (place.lacks(Gone::User), place.lacks(Gone::Group));
         match self.kind() {
-            MAIL => self.0[4] = 0,
-            GROUP => self.0[2] = 0,
+            GROUP if user => self.0[2] = 0,
+            MAIL => {
+                if user {
+                    self.0[4] = 0;
+                }
+                // Only a direct message is about a group.
+                match self.0[5] {
+                    0 if group => self.0[7] = 0,
+                    _ if group => self.0[5] = FORMER_GROUP,
+                    _ => {}
+                }
+            }
             _ => {}
         }
     }

@@ -18,9 +18,7 @@ impl<F: NorFlash> FlashStore<'_, F> {
         while let Some(place) = self.index.get(i) {
             if let Some(found) = self.look(place, text) {
                 let mut head = found.head;
-                if place.is_orphan() {
-                    head.orphan();
-                }
+                head.lose(place);
                 if let Some(text) = text.get(..head.text_len() as usize)
                     && let Some(record) = head.record(text)
                 {

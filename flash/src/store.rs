@@ -135,9 +135,7 @@ impl<'a, F: NorFlash> FlashStore<'a, F> {
                 };
                 let mut head = found.head;
                 head.copy();
-                if place.is_orphan() {
-                    head.orphan();
-                }
+                head.lose(place);
                 let text = old.wrapping_add(head.text_at());
                 self.medium.write(to, new, &head, &[], text)?;
                 head

@@ -5,7 +5,7 @@ use crate::chats::seen_sum;
 use crate::error::Error;
 use crate::images::{IMAGE, image_row};
 use crate::key::Key;
-use crate::reader::{Log, MAIL, mail_of};
+use crate::pages::{Log, MAIL, mail_of};
 use crate::rows::{LogSum, USER, chat_sum, group_sum, user_row};
 use crate::sum::{self, Table};
 use crate::view::View;

@@ -1,8 +1,9 @@
 //! A store as somebody else sees it: read beside its server or without one, and left without a trace.
 
 use crate::error::Error;
+use crate::kept::{Conversation, HistoryPage};
+use crate::pages::Pages;
 use crate::place::{FILE, Look, journal_of, look, wal_of};
-use crate::reader::{Conversation, HistoryPage, Pages};
 use crate::restore::{self, Restored};
 use crate::schema;
 use rusqlite::Connection;

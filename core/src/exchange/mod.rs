@@ -33,6 +33,7 @@ mod log_in_batch;
 mod mailbox;
 mod offline;
 mod pages;
+mod places;
 mod send;
 mod sessions;
 mod steps;

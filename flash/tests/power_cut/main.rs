@@ -3,7 +3,7 @@
 mod model;
 mod nor;
 
-use centrala_core::host::{Mail, Record, Store};
+use centrala_core::host::{FORMER_GROUP, Mail, Record, Store};
 use centrala_flash::{Defect, FlashStore, Layout, OpenError, Place};
 use model::{LONGEST, Model};
 use nor::{Dice, Nor, Power, TORN, Torn};
@@ -370,6 +370,29 @@ fn nobody_is_sent_by_who_is_gone() {
         assert_eq!(found.mail[&(5, 1)].from, 0);
         assert_eq!(found.groups[&1].1, 0);
         assert_eq!(found.users[&2], b"another");
+        store.write(Record::Member { user: 1, group: 1, left }).unwrap();
+    }
+}
+
+#[test]
+fn mail_of_a_group_that_is_gone_is_never_of_the_next_one_of_its_number() {
+    let mut flash = Nor::<8, 1024>::new(3, Power::new(), 0);
+    let layout = Layout::new(1024, LONGEST);
+    let mut places = [Place::EMPTY; PLACES];
+    let mut store = FlashStore::open(&mut flash, layout, &mut places).unwrap();
+    store.write(Record::User { number: 1, name: b"somebody", secret: None }).unwrap();
+    store.write(Record::Group { number: 1, name: b"news", owner: 1 }).unwrap();
+    store.write(Record::Mail(Mail { sequence: 3, group: 1, ..MAIL })).unwrap();
+    store.write(Record::Mail(Mail { sequence: 4, from: 1, about: 1, ..MAIL })).unwrap();
+    store.write(Record::NoGroup { number: 1 }).unwrap();
+    store.write(Record::Group { number: 1, name: b"sport", owner: 1 }).unwrap();
+    store.write(Record::Mail(Mail { sequence: 5, group: 1, ..MAIL })).unwrap();
+    // Not after many rounds either.
+    for left in 0..200 {
+        let mut store = FlashStore::open(&mut flash, layout, &mut places).unwrap();
+        let found = restore(&mut store, 5).unwrap();
+        let of = |sequence| (found.mail[&(sequence, 1)].group, found.mail[&(sequence, 1)].about);
+        assert_eq!([of(3), of(4), of(5)], [(FORMER_GROUP, 0), (0, 0), (1, 0)]);
         store.write(Record::Member { user: 1, group: 1, left }).unwrap();
     }
 }
