@@ -209,6 +209,9 @@ fn open(
     })?;
     // The server holds back what could tell of a change until it is durable.
     store.store().gather_directory();
+    if let Err(error) = store.store().reserve() {
+        tracing::warn!(%error, "the first messages may wait for the disk");
+    }
     tracing::info!("{}", store.describe());
     if let Some(aside) = &restored.quarantined {
         tracing::error!("the store was damaged: moved to {}, begins anew", aside.display());
