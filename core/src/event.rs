@@ -85,6 +85,8 @@ pub enum Outcome {
     Exists,
     /// The group is the user's own: there is nobody else to talk to about it.
     Own,
+    /// This exchange does not keep what is asked for: a history.
+    NotKept,
     /// No room.
     Full(Limit),
 }

@@ -101,7 +101,8 @@ pub trait Outbox {
     /// oldest first, because its session ends.
     fn unread(&mut self, link: Link, each: &mut dyn FnMut(&[u8]));
 
-    /// Whether the host knows now that the client behind a link is gone.
+    /// Whether the host knows now that the client behind a link is gone, and has not said so yet:
+    /// its user may then log in elsewhere.
     fn gone(&mut self, link: Link) -> bool;
 
     /// The client behind a link is one more client of the session of `into`, in a dialect whose
@@ -190,6 +191,8 @@ pub enum Reply {
     Verified(bool),
     /// To [`Ask::Prepare`]: whether there is a secret now.
     Prepared(bool),
+    /// To [`Ask::History`], [`Ask::Chats`] and [`Ask::Message`]: this host keeps none of that.
+    NotKept,
 }
 
 /// Something that an operator may want to read. The exchange counts them too

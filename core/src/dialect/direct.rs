@@ -142,7 +142,7 @@ impl<'a> Frame<'a> {
             l0, l1, t0, t1, i0, i1, i2, i3, s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], d[0],
             d[1], d[2], d[3], d[4], d[5], d[6], d[7],
         ];
-        text.copy_from_slice(self.text);
+        crate::copy(text, self.text);
         Some(len)
     }
 }
@@ -287,7 +287,7 @@ impl Codec for Wire {
                 let Some(place) = out.get_mut(len..len.saturating_add(ellipsis.len())) else {
                     return 0;
                 };
-                place.copy_from_slice(ellipsis);
+                crate::copy(place, ellipsis);
                 let len = len.saturating_add(ellipsis.len());
                 if let Some(field) = out.first_chunk_mut::<2>() {
                     *field = (len as u16).to_be_bytes();

@@ -265,7 +265,7 @@ impl Exchange<'_> {
         let place = self.bodies.get_mut(begin..).and_then(|arena| arena.get_mut(..text.len()));
         match place {
             Some(place) => {
-                place.copy_from_slice(text);
+                crate::copy(place, text);
                 Ok(handle)
             }
             None => {

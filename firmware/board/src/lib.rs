@@ -9,6 +9,7 @@ pub mod clock;
 pub mod ethernet;
 pub mod stack;
 pub mod uart;
+mod vectors;
 
 use defmt_semihosting as _;
 
@@ -51,6 +52,18 @@ struct Interrupt(u16);
 unsafe impl cortex_m::interrupt::InterruptNumber for Interrupt {
     fn number(self) -> u16 {
         self.0
+    }
+}
+
+/// What is there the first time that it is taken.
+///
+/// # Panics
+/// It was taken before. Without a word, which would bring the formatting code along.
+#[inline]
+pub fn first<T>(taken: Option<T>) -> T {
+    match taken {
+        Some(taken) => taken,
+        None => panic!(),
     }
 }
 

@@ -257,6 +257,7 @@ fn reason(outcome: Outcome) -> &'static str {
         Outcome::InUse => "Already logged in as another user",
         Outcome::Exists => "It exists already",
         Outcome::Own => "It is your own advert",
+        Outcome::NotKept => "Nobody keeps it",
         Outcome::Full(Limit::MessageLength) => "Too long",
         Outcome::Full(Limit::Store) => "It could not be kept",
         Outcome::Full(Limit::Registrations) => "Too many new users: try again in a minute",
