@@ -38,11 +38,21 @@ const COUNTED_LARGER: u32 = {
 /// The exchange counts a row of a list as so much at least.
 const ROW: u32 = 64;
 
-/// A run that may get longer: its place among the operations, and how many messages it has.
+/// A run that may get longer.
 #[derive(Clone, Copy, Debug)]
 struct OpenRun {
+    /// Its place among the operations.
     op: usize,
+    /// How many messages it has.
     messages: u32,
+    /// Its one link, by place and generation, if it has one. Apart, as the exchange has just written
+    /// the link that this is compared with in two halves: to load both at once takes far longer.
+    one: Option<(usize, u32)>,
+}
+
+/// A link in the two halves of [`OpenRun::one`].
+fn halves(link: Link) -> (usize, u32) {
+    (link.index(), link.generation())
 }
 
 /// The outbox of the exchange.
@@ -106,6 +116,10 @@ impl Out {
     /// Takes back the messages that a link has not been given yet, oldest first, and what the store
     /// has of it. Returns the first mark among the latter.
     pub fn withdraw(&mut self, link: Link, each: &mut dyn FnMut(&[u8])) -> Option<u32> {
+        if self.open.is_some_and(|open| open.one == Some(halves(link))) {
+            // Nothing is left of it to be counted.
+            self.open = None;
+        }
         let batches = self.held.iter_mut().chain([&mut self.batch]);
         batches.fold(None, |mail, batch| mail.or(batch.withdraw(link, 0, each)))
     }
@@ -120,14 +134,20 @@ impl Out {
 
     /// Puts a message into a run. `false`: it is not for connections.
     fn put_in_run(&mut self, to: &[Link], frame: &[u8]) -> bool {
-        if let Some(open) = &mut self.open
-            && self.batch.extend_run(open.op, to, frame)
-        {
-            open.messages += 1;
-            return true;
+        if let Some(open) = &mut self.open {
+            let same = match (open.one, to) {
+                (Some(one), [link]) => one == halves(*link),
+                (Some(_), _) => false,
+                (None, _) => self.batch.is_run_for(open.op, to),
+            };
+            if same {
+                self.batch.extend_run(open.op, frame);
+                open.messages += 1;
+                return true;
+            }
         }
-        let first = to.first().and_then(|first| self.seats.get(*first));
-        if !first.is_some_and(|seat| matches!(seat.port, Port::Tcp(_))) {
+        let Some(first) = to.first() else { return false };
+        if !self.seats.get(*first).is_some_and(|seat| matches!(seat.port, Port::Tcp(_))) {
             return false;
         }
         self.settle();
@@ -137,14 +157,15 @@ impl Out {
                 seat.run = self.runs;
             }
         }
-        self.open = Some(OpenRun { op: self.batch.begin_run(to, frame), messages: 1 });
+        let one = (to.len() == 1).then_some(halves(*first));
+        self.open = Some(OpenRun { op: self.batch.begin_run(to, frame), messages: 1, one });
         true
     }
 
     /// Ends the run that is open, and counts it against the room of its links: to be called before
     /// anybody looks at that, or takes the batch.
     pub fn settle(&mut self) {
-        let Some(OpenRun { op, messages }) = self.open.take() else { return };
+        let Some(OpenRun { op, messages, .. }) = self.open.take() else { return };
         let Some(Op { what: What::Run(run), .. }) = self.batch.ops.get(op) else { return };
         let bytes = run.bytes();
         let counted = bytes.saturating_add(messages.saturating_mul(COUNTED_LARGER));

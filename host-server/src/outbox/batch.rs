@@ -109,19 +109,20 @@ impl Batch {
         place
     }
 
+    /// Whether the run at this place among the operations is for these links.
+    pub(super) fn is_run_for(&self, place: usize, to: &[Link]) -> bool {
+        let Some(Op { what: What::Run(run), .. }) = self.ops.get(place) else { return false };
+        self.run_links[Range::from(run.links)] == *to
+    }
+
     /// Puts one more message into the run that was begun last, at its place among the operations.
-    /// `false`: it is for other links.
-    pub(super) fn extend_run(&mut self, place: usize, to: &[Link], frame: &[u8]) -> bool {
-        let Some(Op { what: What::Run(run), .. }) = self.ops.get_mut(place) else { return false };
-        if self.run_links[Range::from(run.links)] != *to {
-            return false;
-        }
+    pub(super) fn extend_run(&mut self, place: usize, frame: &[u8]) {
+        let Some(Op { what: What::Run(run), .. }) = self.ops.get_mut(place) else { return };
         let bytes = frame.len() as u32;
         self.run_bytes.extend_from_slice(frame);
         run.frames.len += bytes;
         self.run_lengths.push(bytes);
         run.lengths.len += 1;
-        true
     }
 
     /// The messages of a run.
