@@ -173,13 +173,10 @@ impl Exchange<'_> {
                 }
             }
         }
-        for (place, bit) in places(&sessions, go) {
-            let (Some(link), Some(dialect)) = (self.sessions.handle(place), dialect_of(bit)) else {
-                continue;
-            };
-            let Some(session) = self.sessions.get_mut(link) else { continue };
+        for (place, _) in places(&sessions, go) {
+            let Some((link, session)) = self.sessions.occupant(place) else { continue };
             session.charge(length, true);
-            let recipient = session.recipient();
+            let (dialect, recipient) = (session.dialect, session.recipient());
             // Who wrote to itself is told once.
             self.deliver_direct(&post, to, link, dialect, recipient, io);
         }
@@ -322,11 +319,7 @@ impl Exchange<'_> {
                 self.count_down(here, io);
             }
             for (place, bit) in places(&sessions, go) {
-                let (Some(link), Some(session)) =
-                    (self.sessions.handle(place), self.sessions.at_mut(place))
-                else {
-                    continue;
-                };
+                let Some((link, session)) = self.sessions.occupant(place) else { continue };
                 session.charge(length, false);
                 if let (Some(to), Some(dialect)) =
                     (self.fan.get_mut(fan), self.fan_dialects.get_mut(fan))

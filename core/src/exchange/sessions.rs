@@ -442,6 +442,11 @@ impl Exchange<'_> {
         about: About,
         io: &mut Io<'_>,
     ) {
+        let Some(session) = self.sessions.get(link) else { return };
+        let granted = matches!(outcome, Outcome::Done | Outcome::Received | Outcome::Stored);
+        if granted && tag == Tag(0) && kind != Kind::LogIn && session.dialect.traits().quiet {
+            return;
+        }
         self.finish_list(link, io);
         let mut part = 0;
         while self.answer_part(link, tag, kind, outcome, about, part, io) {

@@ -206,6 +206,7 @@ impl Codec for Wire {
         direct_share: false,
         conversations: false,
         same_for_all: true,
+        quiet: true,
         overhead: OVERHEAD as u32,
         text_max: u32::MAX,
         row: ROW as u32,
