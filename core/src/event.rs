@@ -146,7 +146,7 @@ pub struct Message<'a> {
     pub from: Party<'a>,
     /// The recipient; nobody in a copy that goes to a whole group.
     pub to: Party<'a>,
-    /// The group it was sent to.
+    /// The group it was sent to; nobody ([`Party::NONE`]) if that is no more.
     pub group: Option<Party<'a>>,
     /// Of a direct message: the private chat that it belongs to.
     pub private: Option<Chat>,

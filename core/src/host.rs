@@ -300,7 +300,8 @@ pub enum Record<'a> {
         /// User number of who created it; 0 is the host.
         owner: u32,
     },
-    /// The group is gone, with its memberships and private chats.
+    /// The group is gone, with its memberships and private chats. Mail that was sent to it stays,
+    /// and is of [`FORMER_GROUP`] from now on, also when its number is given again.
     NoGroup {
         /// From 1.
         number: u32,
@@ -415,6 +416,9 @@ pub struct Count {
     pub new: u64,
 }
 
+/// In [`Mail::group`]: a group that is no more. Its number may be another's by now.
+pub const FORMER_GROUP: u32 = u32::MAX;
+
 /// A message kept for a user. The copies of a group message differ only in the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -427,7 +431,7 @@ pub struct Mail<'a> {
     pub id: u32,
     /// User number of the sender; 0 if unknown.
     pub from: u32,
-    /// Group number; 0 for a direct message.
+    /// Group number; 0 for a direct message. [`FORMER_GROUP`]: the group is no more.
     pub group: u32,
     /// As [`Posted::about`].
     pub about: u32,

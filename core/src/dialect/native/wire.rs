@@ -212,7 +212,7 @@ pub struct Message<'a> {
     /// The sender.
     #[cfg_attr(test, serde(borrow))]
     pub from: Party<'a>,
-    /// The group it was sent to; none for a direct message.
+    /// The group it was sent to; none for a direct message. Without number and name: it is no more.
     #[cfg_attr(test, serde(borrow))]
     pub group: Option<Party<'a>>,
     /// Of a direct message: the private chat that it belongs to.

@@ -9,7 +9,7 @@
 //!
 //! An advert (`anons_id`) is a group. A chat is a pair (`anons_id`, `chat_id`): (g, 0) is what is
 //! said in group g, (g, k) the private chat about it between its owner and user k, (0, k) the direct
-//! messages with user k ([`Chat`]).
+//! messages with user k ([`Chat`]). What waited from a group that is no more is of (0, 0).
 //!
 //! | from a client                                              | answer                          |
 //! |------------------------------------------------------------|---------------------------------|
@@ -423,6 +423,7 @@ impl Codec for Wire {
         direct_share: false,
         conversations: true,
         same_for_all: true,
+        quiet: false,
         overhead: AROUND as u32,
         text_max: u32::MAX,
         row: ROW as u32,
