@@ -45,7 +45,7 @@ pub use lists::Rows;
 pub use mailbox::{Entry, Message};
 pub use sessions::{Question, Session};
 
-use crate::dialect::{Decoded, Dialect};
+use crate::dialect::{Decoded, Dialect, SHARED};
 use crate::event::{Kind, Limit, Outcome, Party};
 use crate::host::{Io, Note, Room};
 use crate::limits::{Limits, MESSAGE_LENGTH_MAX, Registration};
@@ -90,7 +90,7 @@ pub struct Tables<'a> {
     pub bodies: &'a mut [u8],
     /// One for each message and each user it waits for.
     pub entries: &'a mut [Slot<Entry>],
-    /// One for each entry, two for each session, and one more.
+    /// So many as [`timers_for`] says.
     pub timers: &'a mut [Slot<Timer>],
     /// Questions open at once.
     pub questions: &'a mut [Slot<Question>],
@@ -100,6 +100,13 @@ pub struct Tables<'a> {
     pub fan_dialects: &'a mut [u8],
     /// For frames being encoded: [`scratch_len`].
     pub scratch: &'a mut [u8],
+}
+
+/// Timers for so many entries and sessions: each entry may wait for a receipt, each session for its
+/// client, and mail for room in memory. Where clients share an endpoint, as many answers to log-ins
+/// that were refused as there are sessions wait there to be fetched.
+pub const fn timers_for(entries: usize, sessions: usize) -> usize {
+    entries + sessions + (if SHARED { sessions } else { 0 }) + 1
 }
 
 /// Bytes of [`Tables::scratch`] for texts of up to `message_length` bytes: a delivery with all that
