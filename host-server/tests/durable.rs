@@ -268,9 +268,9 @@ fn check_changes_nothing_and_a_backup_is_a_store() {
     let page = printed(&centralad(data.path(), &["check"]));
     assert!(page.contains("a server has it") && page.contains(says), "{page}");
     // While it runs.
-    let copy = tempfile::tempdir().unwrap();
-    let file = copy.path().join("store.db");
-    let name = file.to_str().unwrap();
+    let beside = tempfile::tempdir().unwrap();
+    let copy = beside.path().join("copy");
+    let name = copy.to_str().unwrap();
     printed(&centralad(data.path(), &["backup", name]));
     let again = centralad(data.path(), &["backup", name]);
     assert_eq!(again.status.code(), Some(1));
@@ -281,7 +281,7 @@ fn check_changes_nothing_and_a_backup_is_a_store() {
     let page = printed(&centralad(data.path(), &["check"]));
     assert!(!page.contains("a server has it") && page.contains(says), "{page}");
     assert_eq!(everything(data.path()), before);
-    let backed_up = printed(&centralad(copy.path(), &["user", "list"]));
+    let backed_up = printed(&centralad(&copy, &["user", "list"]));
     assert_eq!(backed_up, "1\tanna\t-\t0\n2\tbartek\t-\t10\n");
     assert_eq!(printed(&centralad(data.path(), &["user", "list"])), backed_up);
 }

@@ -4,7 +4,8 @@ use crate::batch::{Batch, LogRow, MailRow, Op};
 use crate::chats::Chats;
 use crate::key::Key;
 use crate::rows::{
-    LOG, LogSum, Own, USER, UserRow, group_sum, image_sum, mail_sum, user_row, user_sum,
+    GIVEN, LOG, LogSum, Own, RESERVED, USER, UserRow, group_sum, image_sum, mail_sum, newest_sum,
+    user_row, user_sum,
 };
 use crate::sum::{self, Table};
 use crate::waiting;
@@ -18,6 +19,8 @@ pub(crate) struct Applied {
     /// What the number of messages that a user has waiting differs by: a mail that was there
     /// already, or one settled that was not.
     pub(crate) waiting: Vec<(u32, i64)>,
+    /// Up to which sequences are reserved now, if it said so.
+    pub(crate) reserved: u64,
 }
 
 /// The statements of the writer, compiled once.
@@ -51,6 +54,7 @@ pub(crate) struct Apply<'c> {
     settle_any: Statement<'c>,
     put_image: Statement<'c>,
     put_newest: Statement<'c>,
+    drop_newest: Statement<'c>,
     put_pair: Statement<'c>,
     chats: Chats<'c>,
     waiting: waiting::Keep<'c>,
@@ -105,7 +109,8 @@ impl<'c> Apply<'c> {
                  WHERE user = ?1 AND priority IN (1, 2, 4, 5) AND sequence = ?2")?,
             put_image: sql("INSERT INTO images VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT DO NOTHING")?,
-            put_newest: sql("INSERT OR REPLACE INTO newest VALUES (1, ?1, ?2)")?,
+            put_newest: sql("INSERT OR REPLACE INTO newest VALUES (?1, ?2, ?3)")?,
+            drop_newest: sql("DELETE FROM newest WHERE id = ?1")?,
             put_pair: sql("INSERT OR IGNORE INTO pairs VALUES (?1, ?2), (?2, ?1)")?,
             chats: Chats::new(connection)?,
             waiting: waiting::Keep::new(connection)?,
@@ -222,9 +227,11 @@ impl<'c> Apply<'c> {
                     self.put_image.execute((key, hash, name, kind, size, sum))?;
                 }
             }
-            Op::Newest { sequence } => {
-                let key = sequence as i64;
-                self.put_newest.execute((key, sum::of(Table::Newest, [key], None)))?;
+            Op::Newest { sequence } => self.put_newest(GIVEN, sequence)?,
+            Op::Reserve { sequence: 0 } => drop(self.drop_newest.execute([RESERVED])?),
+            Op::Reserve { sequence } => {
+                self.put_newest(RESERVED, sequence)?;
+                applied.reserved = sequence;
             }
             Op::Password { user, hash } => {
                 if let Some(row) = self.user(user)? {
@@ -260,6 +267,11 @@ impl<'c> Apply<'c> {
         let UserRow { name, password, since } = user;
         self.put_user.execute((number, name, password, since, user_sum(number, user)))?;
         Ok(())
+    }
+
+    fn put_newest(&mut self, id: i64, sequence: u64) -> Result<()> {
+        let sequence = sequence as i64;
+        self.put_newest.execute((id, sequence, newest_sum(id, sequence))).map(drop)
     }
 
     /// The newest message of the log; 0 if there is none.

@@ -11,8 +11,9 @@
 //! `history` also names the sender of each message, so that those of others are counted without the
 //! log, and `pairs` names, for each user, those with whom it has direct messages: both are thin, and
 //! follow from the log. `seen` says how far a user has seen a conversation; conversation 0 is all its
-//! direct messages. `images` says which image a message of the log is. `newest` is one row: the
-//! newest sequence ever given, where the log has an older one only.
+//! direct messages. `images` says which image a message of the log is. `newest` has two rows
+//! at most: the newest sequence ever given, where the log has an older one only, and, while a server
+//! has the store or if one was killed, up to which it may have given them.
 //!
 //! Numbers of users and groups are used again after a removal. `since` is the newest message when
 //! the user or group was made: what is older belongs to a former one of that number. No history

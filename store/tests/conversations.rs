@@ -219,6 +219,63 @@ fn the_numbers_of_messages_that_were_not_kept_are_not_given_again() {
     assert!(wait(|answer| store.reader().message(FIRST + 77, answer)).unwrap().is_none());
 }
 
+/// What a server that is killed now leaves.
+fn killed(dir: &TempDir) -> u64 {
+    let left = TempDir::new().unwrap();
+    common::copy(dir.path(), left.path());
+    let (_store, restored) = Store::open(left.path(), &options()).unwrap();
+    restored.newest
+}
+
+#[test]
+fn the_numbers_of_messages_that_were_not_committed_are_not_given_again_after_a_kill() {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(&dir);
+    advert(&mut store);
+    // Delivered as soon as it is written, whatever becomes of its commit.
+    let deliver = |store: &mut Store, n| {
+        Act::Posted(message(n, 1, 2, "live")).play(store).unwrap();
+    };
+    let mut random = common::Random::new(7);
+    let mut given = 4;
+    for round in 0..12 {
+        let burst = 1 << random.below(13);
+        for _ in 0..random.below(burst) {
+            given += 1;
+            deliver(&mut store, given);
+        }
+        // Some go on to the disk beside the next ones.
+        if round % 3 != 0 {
+            store.begin_commit(|_| {});
+        }
+        let newest = killed(&dir);
+        assert!(newest >= FIRST + given, "{} was given, and {} will be", FIRST + given, newest + 1);
+        assert!(newest <= FIRST + given + (1 << 16), "not beyond all measure");
+    }
+    // A server that is ended in order, or begins anew after one that was killed, skips none.
+    store.close().unwrap();
+    assert_eq!(killed(&dir), FIRST + given);
+    drop(open(&dir));
+    assert_eq!(killed(&dir), FIRST + given);
+}
+
+#[test]
+fn sequences_are_reserved_with_the_commits_that_there_are_and_seldom() {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(&dir);
+    advert(&mut store);
+    store.reserve().unwrap();
+    let before = killed(&dir);
+    for n in 5..1000 {
+        Act::Posted(message(n, 1, 2, "live")).play(&mut store).unwrap();
+        assert!(store.is_dirty(), "no commit of its own");
+        if n % 9 == 0 {
+            store.commit().unwrap();
+        }
+    }
+    assert_eq!(killed(&dir), before, "the first block is not half gone");
+}
+
 #[test]
 fn places_are_of_the_newest_and_all_of_them_can_be_read() {
     let dir = TempDir::new().unwrap();

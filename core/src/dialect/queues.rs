@@ -131,6 +131,7 @@ impl Codec for Wire {
         direct_share: false,
         conversations: false,
         same_for_all: true,
+        quiet: false,
         overhead: SIZE as u32,
         text_max: 0,
         row: SIZE as u32,

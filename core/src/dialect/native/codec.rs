@@ -275,7 +275,8 @@ impl<'b> Writer<'b> {
         (self.len <= self.out.len()).then_some(self.len)
     }
 
-    #[inline]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    #[cfg_attr(target_os = "none", inline(never))]
     fn byte(&mut self, byte: u8) {
         if let Some(place) = self.out.get_mut(self.len) {
             *place = byte;

@@ -206,6 +206,7 @@ impl Codec for Wire {
         direct_share: false,
         conversations: false,
         same_for_all: true,
+        quiet: true,
         overhead: OVERHEAD as u32,
         text_max: u32::MAX,
         row: ROW as u32,
@@ -359,7 +360,8 @@ fn translate(request: Request<'_>) -> Result<request::Request<'_>, Outcome> {
     })
 }
 
-#[inline]
+#[cfg_attr(not(target_os = "none"), inline)]
+#[cfg_attr(target_os = "none", inline(never))]
 fn conversation(chat: Chat) -> request::Chat {
     match chat {
         Chat::Group(group) => request::Chat::Group(group),
