@@ -264,8 +264,7 @@ impl Native {
     }
 
     fn next<T>(&mut self, of: impl FnOnce(Event<'_>) -> T) -> T {
-        let mut buffer = [0; 512];
-        let mut receiver = serial::Receiver::new(&mut buffer);
+        let mut receiver = serial::Receiver::new([0; 512]);
         let mut byte = [0];
         loop {
             self.0.read_exact(&mut byte).unwrap();
@@ -355,7 +354,7 @@ fn users_groups_memberships_and_mail_outlast_a_reset_and_mail_comes_once_and_in_
 #[test]
 fn with_a_store_it_speaks_as_without() {
     direct_table::refused(&mut Machine::start(&Chip::erased()).image);
-    direct_table::not_answered(&mut Machine::start(&Chip::erased()).image);
+    direct_table::forwarded_as_it_is(&mut Machine::start(&Chip::erased()).image);
 }
 
 /// What a machine that begins with this flash gives to a user who logs in.
