@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use centrala_core::dialect::{Dialect, topics};
 use centrala_core::event::Limit;
 use centrala_core::exchange::{Link, Token};
-use centrala_core::host::{Ask, NoRoom, Note, Outbox, Posted, Record, Room, Store};
+use centrala_core::host::{Ask, FORMER_GROUP, NoRoom, Note, Outbox, Posted, Record, Room, Store};
 
 /// What the outbox was given.
 #[derive(Clone, PartialEq, Eq)]
@@ -231,6 +231,9 @@ impl Store for Shelf {
             Record::NoGroup { number } => {
                 assert!(self.groups.remove(&number).is_some());
                 self.members.retain(|(_, group), _| *group != number);
+                for kept in self.mail.values_mut().filter(|kept| kept.group == number) {
+                    kept.group = FORMER_GROUP;
+                }
             }
             Record::Member { user, group, left } => {
                 assert!(self.users.contains_key(&user) && self.groups.contains_key(&group));

@@ -136,15 +136,15 @@ impl Life<'_, '_> {
 }
 
 impl Model {
-    /// The parts of a delivery of `native`: whether it is direct, its text, and who sent it.
-    pub(super) fn native_message(frame: &[u8], mark: Option<u32>) -> (bool, &[u8], &[u8]) {
+    /// The parts of a delivery of `native`: its group by number, its text, and who sent it.
+    pub(super) fn native_message(frame: &[u8], mark: Option<u32>) -> (Option<u32>, &[u8], &[u8]) {
         let (payload, used) = native::look(frame).expect("a frame");
         assert_eq!(used, frame.len());
         let Ok(Event::Message(message)) = Event::decode(payload) else {
             panic!("not a message: {frame:?}");
         };
         assert_eq!(message.mark, mark.unwrap_or(0));
-        (message.group.is_none(), message.text, message.from.name)
+        (message.group.map(|group| group.number), message.text, message.from.name)
     }
 
     /// An answer of `native`.

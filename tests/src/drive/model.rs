@@ -36,6 +36,8 @@ pub(super) struct Message {
     /// The first to be accepted is 1.
     arrival: u32,
     pub(super) group: u32,
+    /// That group is no more.
+    former: bool,
     priority: u8,
     accepted: u64,
     /// The sender was told that it is delivered or kept.
@@ -79,8 +81,8 @@ pub(super) struct Client {
     pub(super) unread: Vec<(Vec<u8>, u32)>,
     /// Lists asked for, less those that ended.
     pub(super) lists: u32,
-    /// The newest message of each priority, of groups and direct.
-    newest: BTreeMap<(u8, bool), u32>,
+    /// The newest message of each priority, of groups, direct, and of groups that are no more.
+    newest: BTreeMap<(u8, bool, bool), u32>,
     /// Answers of type 2 since the call began.
     pub(super) results: Vec<i32>,
     /// The question that is open.
@@ -219,6 +221,7 @@ impl Model {
             sender_name,
             arrival: self.arrivals,
             group,
+            former: false,
             priority,
             accepted: now,
             promised: false,
@@ -352,9 +355,17 @@ impl Model {
         open
     }
 
+    /// A group is removed: its number may be another's soon.
+    pub(super) fn remove_group(&mut self, group: u32) {
+        self.members.retain(|(_, of), _| *of != group);
+        for message in self.messages.values_mut().filter(|message| message.group == group) {
+            message.former = true;
+        }
+    }
+
     /// Whether any message of a group came back unread from a session of a user.
     pub(super) fn came_back(&self, user: u32, group: u32) -> bool {
-        let of_group = self.messages.values().filter(|message| message.group == group);
+        let of_group = self.messages.values().filter(|m| m.group == group && !m.former);
         of_group.filter_map(|message| message.copies.get(&user)).any(|copy| copy.returned)
     }
 
@@ -416,7 +427,7 @@ impl Model {
         let client = self.clients.get_mut(&link).expect("a delivery to a link that is known");
         let user = client.user;
         assert_ne!(user, 0, "a delivery to nobody");
-        let (dm, live, body) = match client.dialect {
+        let (dm, former, live, body) = match client.dialect {
             Dialect::Direct => {
                 let direct::Look::Frame(seen, len) = direct::Frame::look(frame) else {
                     panic!("not a frame: {frame:?}");
@@ -434,17 +445,19 @@ impl Model {
                     let serial = serial(seen.text);
                     client.unanswered.push(Unanswered { id: seen.id, src: *seen.src, serial });
                 }
-                (!group, live, seen.text)
+                (!group, seen.destination() == b"#0", live, seen.text)
             }
             Dialect::Native => {
-                let (dm, body, _) = Model::native_message(frame, mark);
-                (dm, false, body)
+                let (group, body, _) = Model::native_message(frame, mark);
+                (group.is_none(), group == Some(0), false, body)
             }
             _ => {
                 let message = topics::ServerMessage::new_checked(frame).expect("whole");
                 assert!(message.kind >= topics::kind::TOPIC, "not a delivery");
                 client.unread.push((frame.to_vec(), mark.unwrap_or(0)));
-                (message.kind >= topics::kind::DIRECT, false, message.text)
+                let direct = message.kind >= topics::kind::DIRECT;
+                let former = direct && message.text.starts_with(b"#0: ");
+                (direct && !former, former, false, message.text)
             }
         };
         let serial = serial(body);
@@ -473,10 +486,11 @@ impl Model {
             panic!("m{serial} was delivered to user {user}, who is no recipient");
         };
         assert_eq!(dm, message.group == 0, "m{serial} is of another kind");
+        assert_eq!(former, message.former, "m{serial} is of another group");
         let again = copy.given.contains(&link);
         assert!(!again || copy.returned, "m{serial} twice on {link:?}");
         if copy.given.is_empty() && !copy.returned && !copy.moved {
-            let newest = client.newest.entry((message.priority, dm)).or_default();
+            let newest = client.newest.entry((message.priority, dm, former)).or_default();
             assert!(*newest <= message.arrival, "m{serial} after a newer one on {link:?}");
             *newest = message.arrival;
         }
@@ -485,7 +499,7 @@ impl Model {
         if copy.taken {
             self.took.insert(user);
         }
-        if copy.last && client.dialect != Dialect::Direct {
+        if copy.last && !former && client.dialect != Dialect::Direct {
             self.endings.push((link, message.group));
         }
     }
