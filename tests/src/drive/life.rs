@@ -6,9 +6,9 @@ use centrala_core::exchange::{Exchange, Link};
 use centrala_core::host::{Io, Room};
 use centrala_core::request::Target;
 
-use super::acts::request;
 use super::host::Desk;
 use super::model::{self, Client};
+use super::topics::request;
 use super::{GROUPS, Life, Line, NAMES, Op, World, pick, room};
 
 const ENDPOINT_KEY: i64 = 12_345;

@@ -6,17 +6,22 @@
 //! The fuzz target `exchange` and the test of the same name give it their bytes.
 
 mod acts;
+mod direct;
 mod host;
 mod life;
 mod line;
 mod model;
+mod settle;
+mod shelf;
+mod topics;
 
 use arbitrary::{Arbitrary, Unstructured};
 use centrala_core::exchange::{Exchange, Link, Tables, Token};
 use centrala_core::limits::{Limits, Registration};
 
-use host::{Desk, Event, Shelf};
+use host::{Desk, Event};
 use model::Model;
+use shelf::Shelf;
 
 centrala_core::storage! {
     /// Full at every turn.
