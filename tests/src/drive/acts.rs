@@ -1,6 +1,6 @@
 //! What transports, the host and time do.
 
-use centrala_core::dialect::{Dialect, topics};
+use centrala_core::dialect::Dialect;
 use centrala_core::exchange::{Link, Token};
 use centrala_core::host::{Reply, Room};
 
@@ -23,6 +23,8 @@ impl Life<'_, '_> {
         let marks: Vec<u32> = client.outstanding.iter().map(|(mark, _)| *mark).collect();
         let Some(mark) = pick(&marks, which) else { return };
         let user = client.user;
+        self.world.desk.arrived(link, mark);
+        let client = self.client(link);
         let taken: Vec<_> = client.outstanding.extract_if(.., |(of, _)| *of <= mark).collect();
         for (_, serial) in taken {
             self.world.model.take(serial, user, true);
@@ -39,7 +41,8 @@ impl Life<'_, '_> {
         let marks: Vec<u32> = client.outstanding.iter().map(|(mark, _)| *mark).collect();
         let Some(mark) = pick(&marks, which) else { return };
         let user = client.user;
-        client.unread.retain(|(_, of)| *of < mark);
+        self.world.desk.not_arrived(link, mark);
+        let client = self.client(link);
         let back: Vec<_> = client.outstanding.extract_if(.., |(of, _)| *of >= mark).collect();
         for (_, serial) in back {
             self.world.model.take(serial, user, false);
@@ -47,19 +50,22 @@ impl Life<'_, '_> {
         self.call(|exchange, io| exchange.not_taken(link, mark, io));
     }
 
-    /// A link is gone. Of a queue some deliveries come back that nobody had read.
-    pub(super) fn disconnect(&mut self, link: Link, back: usize) {
+    /// A link is gone. What a queue client had not read comes back, some of it before that; unless
+    /// its queue is gone, too.
+    pub(super) fn disconnect(&mut self, link: Link, back: usize, removed: bool) {
         let Some(client) = self.world.model.clients.get_mut(&link) else { return };
-        let (user, outstanding) = (client.user, client.outstanding.clone());
-        let unread: Vec<_> = client.unread.iter().rev().take(back).cloned().collect();
-        for (frame, mark) in unread {
-            // Mail that the transport has not taken is still the exchange's.
-            if mark != 0 && outstanding.iter().any(|(of, _)| *of == mark) {
-                continue;
+        let user = client.user;
+        if let Some(place) = self.world.desk.places.get(&link).copied() {
+            for _ in 0..back {
+                let Some(lying) = self.world.desk.lying.get_mut(&place) else { break };
+                let Some(last) = lying.iter().rposition(|lying| lying.mark == 0) else { break };
+                let frame = lying.remove(last).frame;
+                self.world.model.give_back(model::serial(&frame), user);
+                self.call(|exchange, io| exchange.give_back(link, &frame, io));
             }
-            let text = topics::ServerMessage::new_checked(&frame).expect("a delivery").text;
-            self.world.model.give_back(model::serial(text), user);
-            self.call(|exchange, io| exchange.give_back(link, &frame, io));
+        }
+        if removed {
+            self.world.desk.removed.insert(link);
         }
         self.world.desk.links.remove(&link);
         self.world.model.ended(link);
@@ -67,13 +73,23 @@ impl Life<'_, '_> {
     }
 
     pub(super) fn verify(&mut self, token: Token, right: bool) {
-        for client in self.world.model.clients.values_mut() {
+        let model = &mut self.world.model;
+        let asked = model.clients.iter().find(|(_, client)| client.question == Some(token));
+        let asked = asked.map(|(link, client)| (*link, client.dialect));
+        for client in model.clients.values_mut() {
             client.question = client.question.filter(|open| *open != token);
         }
+        model.lanes_verified(token);
         self.world.answered.push(token);
         self.world.model.verified = right;
-        let reply = Reply::Verified(right);
+        let reply = match self.world.desk.prepares.remove(&token) {
+            true => Reply::Prepared(right),
+            false => Reply::Verified(right),
+        };
         let link = self.call(|exchange, io| exchange.answer_question(token, reply, io));
+        if let Some((link, Dialect::Queues)) = asked {
+            self.queues_logged_in(link);
+        }
         if let Ok(link) = link {
             self.feed(link, usize::MAX);
         }
@@ -81,12 +97,21 @@ impl Life<'_, '_> {
 
     /// Time passes: each timer when it is due, or all at once.
     pub(super) fn wait(&mut self, milliseconds: u64, at_once: bool) {
+        // A host is never so late that what came together is not together any more.
+        let at_once = at_once && self.world.model.arrivals.is_empty();
+        if milliseconds > 10_000 {
+            for token in self.world.model.questions() {
+                self.verify(token, false);
+            }
+        }
         let end = self.world.now + milliseconds;
         while let Some(due) = self.exchange.poll_timeout().filter(|due| *due <= end && !at_once) {
             self.world.now = self.world.now.max(due);
+            self.world.model.elapse(self.world.now);
             self.call(|exchange, io| exchange.handle_timeout(io));
         }
         self.world.now = end;
+        self.world.model.elapse(end);
         self.call(|exchange, io| exchange.handle_timeout(io));
         let next = self.exchange.poll_timeout();
         assert!(next.is_none_or(|due| due > end), "due, and not done");

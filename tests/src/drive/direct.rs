@@ -1,9 +1,10 @@
 //! Clients of `direct`.
 
 use centrala_core::dialect::{Dialect, direct};
-use centrala_core::exchange::Link;
+use centrala_core::exchange::{Exchange, Link};
 use centrala_core::request::Target;
 
+use super::model::{Model, Owed, Seen};
 use super::{GROUPS, Life, MESSAGE_LENGTH, NAMES, model, pick};
 
 impl Life<'_, '_> {
@@ -179,5 +180,83 @@ impl Life<'_, '_> {
         let (id, dst) = (waiting[index].id, waiting[index].src);
         self.write(link, direct::RESPONSE, id, &src, &dst, direct::code::TAKEN);
         self.feed(link, usize::MAX);
+    }
+}
+
+impl Model {
+    /// An answer of `direct`.
+    pub(super) fn direct_answered(&mut self, exchange: &Exchange<'_>, link: Link, frame: &[u8]) {
+        let Some(client) = self.clients.get_mut(&link) else { return };
+        let direct::Look::Frame(seen, _) = direct::Frame::look(frame) else {
+            panic!("not a frame: {frame:?}");
+        };
+        assert_eq!(seen.kind, direct::RESPONSE);
+        if [direct::code::MALFORMED, direct::code::NOT_ALLOWED, direct::code::IN_USE]
+            .contains(&seen.text.first_chunk().expect("three digits"))
+        {
+            // The connection closes: nothing is owed on it any more.
+            client.owed.clear();
+            return;
+        }
+        let Some(at) = client.owed.iter().position(|owed| owed.id == seen.id) else {
+            // A first frame is refused as a log-in.
+            assert_eq!(client.user, 0, "an answer to {} that nobody waits for", seen.id);
+            return;
+        };
+        let Owed { serial, .. } = client.owed.remove(at);
+        let Some(message) = serial.and_then(|serial| self.messages.get_mut(&serial)) else {
+            return;
+        };
+        let code: &[u8; 3] = seen.text.try_into().expect("three digits");
+        let dm = message.group == 0;
+        match code {
+            direct::code::TAKEN if dm => {
+                let taken = message.copies.values().all(|copy| copy.taken);
+                assert!(taken, "200 for {serial:?}, which nobody has");
+                message.promised = true;
+            }
+            direct::code::TAKEN => message.promised = true,
+            direct::code::STORED => {
+                assert!(dm, "300 for a group");
+                message.promised = true;
+            }
+            direct::code::FULL => {
+                assert!(self.lost.values().any(|lost| *lost != 0), "507 for nothing");
+                if dm {
+                    self.messages.remove(&serial.expect("known above"));
+                } else {
+                    message.promised = true;
+                }
+            }
+            direct::code::NO_SUCH => {
+                let user = message.copies.keys().next().copied();
+                let there = user.and_then(|user| exchange.find_user(Target::User(user)));
+                assert!(there.is_none() && message.group == 0, "404 for {serial:?}");
+            }
+            other => panic!("an answer {other:?}"),
+        }
+    }
+}
+
+/// A delivery of `direct`.
+pub(super) fn seen(exchange: &Exchange<'_>, user: u32, frame: &[u8]) -> Seen {
+    let direct::Look::Frame(seen, len) = direct::Frame::look(frame) else {
+        panic!("not a frame: {frame:?}");
+    };
+    assert_eq!(len, frame.len());
+    assert!(matches!(seen.kind, direct::MESSAGE | direct::OFFLINE));
+    let (live, dm) = (seen.kind == direct::MESSAGE, seen.dst.first() != Some(&b'#'));
+    if dm {
+        let me = exchange.find_user(direct::target(seen.destination()));
+        assert_eq!(me.map(|me| me.number), Some(user), "addressed to another");
+    }
+    let from = exchange.find_user(direct::target(seen.source()));
+    Seen {
+        text: seen.text.to_vec(),
+        dm,
+        live,
+        answer: live.then_some((seen.id, *seen.src)),
+        sender: Some(from.map_or(&b""[..], |from| from.name).to_vec()),
+        ..Seen::default()
     }
 }

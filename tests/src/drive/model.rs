@@ -1,7 +1,6 @@
 //! What must arrive: a model of the exchange that knows messages and who is to get them, and
 //! nothing of tables, lists or rooms.
 
-mod answers;
 mod audit;
 mod watch;
 
@@ -11,7 +10,9 @@ use centrala_core::dialect::Dialect;
 use centrala_core::exchange::{Exchange, Link, Token};
 use centrala_core::request::Target;
 
+use super::lanes::{Batch, LogIn};
 use super::shelf::Shelf;
+pub(super) use watch::Seen;
 
 /// One message for one user.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +22,7 @@ pub(super) struct Copy {
     /// A counted membership ends with it.
     last: bool,
     /// It was handed back, and comes before its turn.
-    returned: bool,
+    pub(super) returned: bool,
     /// Links it was given to.
     given: Vec<Link>,
     /// It may have been lost while nobody was promised anything about it.
@@ -34,13 +35,13 @@ pub(super) struct Copy {
 
 #[derive(Clone, Debug)]
 pub(super) struct Message {
-    from: u32,
-    sender_name: Vec<u8>,
+    pub(super) from: u32,
+    pub(super) sender_name: Vec<u8>,
     /// The first to be accepted is 1.
     arrival: u32,
     pub(super) group: u32,
     priority: u8,
-    accepted: u64,
+    pub(super) accepted: u64,
     /// The sender was told that it is delivered or kept.
     pub(super) promised: bool,
     pub(super) copies: BTreeMap<u32, Copy>,
@@ -60,7 +61,7 @@ pub(super) struct Owed {
 pub(super) struct Unanswered {
     pub(super) id: u32,
     pub(super) src: [u8; 8],
-    serial: Option<u32>,
+    pub(super) serial: Option<u32>,
 }
 
 /// What the model knows of a link.
@@ -78,14 +79,22 @@ pub(super) struct Client {
     pub(super) unanswered: Vec<Unanswered>,
     /// Mail that its transport has not taken, by mark.
     pub(super) outstanding: Vec<(u32, Option<u32>)>,
-    /// Deliveries that a `topics` client has not read.
-    pub(super) unread: Vec<(Vec<u8>, u32)>,
+    /// Of its queue, if it has one.
+    pub(super) key: i64,
+    /// `lanes`: when its log-in was answered, until it makes a request.
+    pub(super) answered: Option<u64>,
+    /// `queues`: whether one message brought both the name and the password.
+    pub(super) both: bool,
     /// Lists asked for, less those that ended.
     pub(super) lists: u32,
+    /// Of each list of `queues` that is still to come: the type of its request.
+    pub(super) due: Vec<i64>,
+    /// What a `queues` client asked for by half: the operation, when, and when that was answered.
+    pub(super) half: Option<(i64, u64, Option<u64>)>,
     /// The newest message of each priority, of groups and direct.
     newest: BTreeMap<(u8, bool), u32>,
-    /// Answers of type 2 since the call began.
-    pub(super) results: Vec<i32>,
+    /// Answers of a number and a text since the call began.
+    pub(super) results: Vec<(i32, Vec<u8>)>,
     /// The question that is open.
     pub(super) question: Option<Token>,
 }
@@ -102,8 +111,12 @@ impl Client {
             owed: Vec::new(),
             unanswered: Vec::new(),
             outstanding: Vec::new(),
-            unread: Vec::new(),
+            key: 0,
+            answered: None,
+            both: false,
             lists: 0,
+            due: Vec::new(),
+            half: None,
             newest: BTreeMap::new(),
             results: Vec::new(),
             question: None,
@@ -117,7 +130,7 @@ pub(super) struct Model {
     /// The number of the newest message, and those that were not accepted yet.
     next: u32,
     reserved: BTreeSet<u32>,
-    arrivals: u32,
+    accepted: u32,
     ids: u32,
     pub(super) clients: HashMap<Link, Client>,
     /// What is left of each membership, by user and group.
@@ -137,6 +150,16 @@ pub(super) struct Model {
     took: BTreeSet<u32>,
     /// Copies not kept in this call.
     pub(super) lost: BTreeMap<u32, u32>,
+    /// Log-ins of `lanes` that are not answered yet, in order.
+    pub(super) arrivals: Vec<LogIn>,
+    /// What was seen of them in this call.
+    pub(super) lanes: Batch,
+    /// Answers on lanes to numbers that nobody is logged in with.
+    pub(super) strangers: Vec<(i64, Vec<u8>)>,
+    /// Answers to clients that have no link, in this call.
+    pub(super) turned_away: Vec<(i64, Vec<u8>)>,
+    /// Who was behind a link that is over in this call.
+    over: HashMap<Link, u32>,
 }
 
 /// The text of message number `serial`, so many bytes longer than it must be.
@@ -146,16 +169,21 @@ pub(super) fn text(serial: u32, more: usize) -> Vec<u8> {
     text
 }
 
-/// Which message a text is, with names before it or none.
+/// Which message a text is, with names or a frame's fields before it or none.
 pub(super) fn serial(text: &[u8]) -> Option<u32> {
-    let after_name = text.windows(2).position(|pair| pair == b": ").map(|at| &text[at + 2..]);
-    match text.strip_prefix(b"m") {
-        Some(digits) => {
-            let digits = digits.split(|byte| *byte == b'.').next()?;
-            core::str::from_utf8(digits).ok()?.parse().ok()
-        }
-        None => serial(after_name?),
-    }
+    let begins = |at: usize| {
+        text[at..].starts_with(b"m")
+            && text.get(at + 1).is_some_and(u8::is_ascii_digit)
+            && (at == 0 || matches!(text[at - 1], b' ' | 0))
+    };
+    let at = (0..text.len()).find(|at| begins(*at))?;
+    let digits = text[at + 1..].split(|byte| *byte == b'.').next()?;
+    core::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// A name as it is compared: `lanes` writes an inner space as `_`.
+pub(super) fn folded(name: &[u8]) -> Vec<u8> {
+    name.iter().map(|byte| if *byte == b' ' { b'_' } else { *byte }).collect()
 }
 
 impl Model {
@@ -196,7 +224,8 @@ impl Model {
     ) -> Option<u32> {
         let group = exchange.find_group(to).map_or(0, |group| group.number);
         let user = exchange.find_user(to).map_or(0, |user| user.number);
-        let sender_name = exchange.find_user(Target::User(from))?.name.to_vec();
+        let sender = exchange.find_user(Target::User(from));
+        let sender_name = sender.map_or(&b""[..], |sender| sender.name).to_vec();
         let mut copies = BTreeMap::new();
         if user != 0 {
             copies.insert(user, Copy::default());
@@ -216,11 +245,11 @@ impl Model {
             self.members.retain(|_, left| *left != 0);
         }
         let serial = serial(body).filter(|serial| self.reserved.remove(serial))?;
-        self.arrivals += 1;
+        self.accepted += 1;
         let message = Message {
             from,
             sender_name,
-            arrival: self.arrivals,
+            arrival: self.accepted,
             group,
             priority,
             accepted: now,
@@ -282,6 +311,7 @@ impl Model {
     /// The exchange begins anew with what its store kept.
     pub(super) fn restart(&mut self, shelf: &Shelf) {
         self.clients.clear();
+        self.arrivals.clear();
         self.members.clone_from(&shelf.members);
         for message in self.messages.values_mut() {
             for copy in message.copies.values_mut() {
@@ -294,6 +324,7 @@ impl Model {
     /// The questions that are open.
     pub(super) fn questions(&self) -> Vec<Token> {
         let mut open: Vec<Token> = self.clients.values().filter_map(|c| c.question).collect();
+        open.extend(self.arrivals.iter().filter_map(|log_in| log_in.question));
         open.sort_by_key(|token| (token.index(), token.generation()));
         open
     }
@@ -319,6 +350,8 @@ impl Model {
     /// A link is over.
     pub(super) fn ended(&mut self, link: Link) {
         let client = self.clients.remove(&link).expect("a link that was there");
+        self.over.insert(link, client.user);
+        self.arrivals.retain(|log_in| log_in.link != Some(link));
         for message in self.messages.values_mut() {
             if let Some(copy) = message.copies.get_mut(&client.user) {
                 copy.moved = true;

@@ -11,6 +11,7 @@ impl Life<'_, '_> {
     /// Everybody reads all there is, and leaves: then nothing is left anywhere.
     pub(super) fn settle(&mut self) {
         self.world.shelf.full = false;
+        self.world.desk.gone.clear();
         for token in self.world.model.questions() {
             self.verify(token, false);
         }
@@ -22,6 +23,7 @@ impl Life<'_, '_> {
         }
         for client in self.world.model.clients.values() {
             assert_eq!(client.lists, 0, "a list was not ended");
+            assert!(client.due.is_empty(), "a list of type {:?} never came", client.due);
         }
         for link in links {
             self.read_all(link);
@@ -30,7 +32,7 @@ impl Life<'_, '_> {
         let users: Vec<u32> = self.exchange.users().map(|user| user.number).collect();
         for user in users {
             for link in self.world.links.clone() {
-                self.disconnect(link, 0);
+                self.disconnect(link, 0, false);
             }
             self.exchange.set_password(user, false).expect("a user");
             self.world.model.passwords.insert(user, false);
@@ -44,11 +46,13 @@ impl Life<'_, '_> {
             self.read_all(link);
         }
         for link in self.world.links.clone() {
-            self.disconnect(link, 0);
+            self.disconnect(link, 0, false);
         }
-        self.wait(20_000, false);
+        self.wait(70_000, false);
         let left = self.exchange.usage();
-        assert_eq!((left.sessions, left.messages, left.entries, left.questions), (1, 0, 0, 0));
+        let endpoints = self.world.desk.endpoints.len() as u32;
+        assert_eq!((left.sessions, left.messages), (endpoints, 0));
+        assert_eq!((left.entries, left.questions), (0, 0));
         assert_eq!(self.exchange.poll_timeout(), None);
         let shelf = &self.world.shelf;
         let mut left = shelf.mail.iter().filter(|(key, _)| !shelf.unsettled.contains(key));
@@ -88,9 +92,21 @@ impl Life<'_, '_> {
                 }
             }
         }
-        let marks = self.world.model.clients.get(&link).map_or(0, |c| c.outstanding.len());
-        if let (Some(at), true) = (self.world.links.iter().position(|of| *of == link), marks != 0) {
-            self.taken(at as u8, (marks - 1) as u8);
+        let mut again = true;
+        while again {
+            let marks = self.world.model.clients.get(&link).map_or(0, |c| c.outstanding.len());
+            let at = self.world.links.iter().position(|of| *of == link);
+            if let (Some(at), true) = (at, marks != 0) {
+                self.taken(at as u8, (marks - 1) as u8);
+            }
+            let pages = self.world.desk.pages.len();
+            (0..pages).for_each(|_| self.page(0, true, false));
+            again = marks + pages != 0;
+            if !again {
+                // There may be room now for more.
+                self.wait(100, false);
+                again = !self.world.desk.pages.is_empty();
+            }
         }
     }
 }

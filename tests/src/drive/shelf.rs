@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use centrala_core::host::{NoRoom, Posted, Record, Store};
+use centrala_core::dialect::Dialect;
+use centrala_core::exchange::message_id;
+use centrala_core::host::{Mail, NoRoom, Posted, Record, Store};
 
 /// A message kept for a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,12 +28,41 @@ pub(super) struct Shelf {
     pub(super) mail: BTreeMap<(u64, u32), Kept>,
     pub(super) full: bool,
     pub(super) history: bool,
+    /// Whether mail is read back page by page.
+    pub(super) pages: bool,
+    /// Users whose password has a secret here.
+    pub(super) secrets: BTreeSet<u32>,
+    /// Who is logged in at which address, by dialect.
+    pub(super) sessions: BTreeMap<(u8, i64), (Dialect, u32)>,
     posted: u64,
     /// What could not be settled because the store failed: it comes again after a restart.
     pub(super) unsettled: BTreeSet<(u64, u32)>,
 }
 
+impl Kept {
+    pub(super) fn record(&self, user: u32, sequence: u64) -> Mail<'_> {
+        Mail {
+            user,
+            sequence,
+            id: self.id,
+            from: self.from,
+            group: self.group,
+            priority: self.priority,
+            last: self.last,
+            time: self.time,
+            text: &self.text,
+            ..Mail::NONE
+        }
+    }
+}
+
 impl Shelf {
+    /// What is kept for a user, by sequence.
+    pub(super) fn mail_of(&self, user: u32) -> Vec<(u64, Kept)> {
+        let of = self.mail.iter().filter(|((_, of), _)| *of == user);
+        of.map(|((sequence, _), kept)| (*sequence, kept.clone())).collect()
+    }
+
     /// All records, in the order in which they are restored.
     pub(super) fn records(&self) -> impl Iterator<Item = Record<'_>> {
         let users = self.users.iter().map(|(number, name)| Record::User {
@@ -49,22 +80,13 @@ impl Shelf {
             group: *group,
             left: *left,
         });
-        let mail = self.mail.iter().map(|((sequence, user), kept)| {
-            Record::Mail(centrala_core::host::Mail {
-                user: *user,
-                sequence: *sequence,
-                id: kept.id,
-                from: kept.from,
-                group: kept.group,
-                priority: kept.priority,
-                last: kept.last,
-                time: kept.time,
-                text: &kept.text,
-                ..centrala_core::host::Mail::NONE
-            })
-        });
-        let posted = (self.posted != 0)
-            .then_some(Record::Posted(Posted { sequence: self.posted, ..Posted::NONE }));
+        let mail = self.mail.iter().filter(|_| !self.pages);
+        let mail = mail.map(|((sequence, user), kept)| Record::Mail(kept.record(*user, *sequence)));
+        let newest = self.mail.keys().next_back().map_or(0, |(sequence, _)| *sequence);
+        // What came back from a queue is numbered downwards from the first message.
+        let newest = if message_id(newest) == 0 { 0 } else { newest };
+        let sequence = self.posted.max(if self.pages { newest } else { 0 });
+        let posted = (sequence != 0).then_some(Record::Posted(Posted { sequence, ..Posted::NONE }));
         users.chain(groups).chain(members).chain(mail).chain(posted)
     }
 }
@@ -78,11 +100,15 @@ impl Store for Shelf {
             return Err(NoRoom);
         }
         match record {
-            Record::User { number, name, .. } => {
+            Record::User { number, name, secret } => {
+                if secret.is_some() {
+                    self.secrets.insert(number);
+                }
                 assert!(self.users.insert(number, name.to_vec()).is_none());
             }
             Record::NoUser { number } => {
                 assert!(self.users.remove(&number).is_some());
+                self.secrets.remove(&number);
                 self.members.retain(|(user, _), _| *user != number);
                 self.mail.retain(|(_, user), _| *user != number);
                 for kept in self.mail.values_mut().filter(|kept| kept.from == number) {
@@ -110,8 +136,12 @@ impl Store for Shelf {
                 assert!(self.users.contains_key(&user) && self.groups.contains_key(&group));
             }
             Record::Seen { user, .. } => assert!(self.users.contains_key(&user)),
-            Record::Session { user, .. } => {
+            Record::Session { dialect, address, user } => {
                 assert!(user == 0 || self.users.contains_key(&user), "a session of nobody");
+                match user {
+                    0 => self.sessions.remove(&(dialect as u8, address)),
+                    _ => self.sessions.insert((dialect as u8, address), (dialect, user)),
+                };
             }
             Record::Posted(posted) => {
                 assert!(posted.sequence > self.posted, "a sequence that does not rise");
@@ -137,6 +167,9 @@ impl Store for Shelf {
             }
         }
         Ok(())
+    }
+    fn pages(&self) -> bool {
+        self.pages
     }
     fn history(&self) -> bool {
         self.history

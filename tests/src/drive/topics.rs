@@ -4,24 +4,29 @@ use centrala_core::dialect::{Dialect, topics};
 use centrala_core::exchange::Link;
 use centrala_core::request::Target;
 
+use super::host::Place;
+use super::model::{Model, Seen};
 use super::{Life, pick};
 
 impl Life<'_, '_> {
     pub(super) fn log_in(&mut self, key: i32, name: &str) {
+        if self.world.desk.endpoint(Dialect::Topics).is_none() {
+            return;
+        }
         let known = self.exchange.find_user(Target::UserName(name.as_bytes()));
         let claim = known.map_or(name.as_bytes(), |user| user.name).to_vec();
         self.world.model.claim = Some(claim);
-        let before = self.exchange.usage().questions;
+        let before = self.world.model.questions().len();
         let lying = self.lying(key);
         self.receive_request(&request(topics::request::LOG_IN, key, 0, 0, name.as_bytes()));
         let answers = self.lying(key) - lying;
-        let asked = self.exchange.usage().questions > before;
+        let asked = self.world.model.questions().len() > before;
         assert_eq!(answers, usize::from(!asked), "a log-in is answered once");
     }
 
     /// Answers at the endpoint that a client has not fetched.
     pub(super) fn lying(&self, key: i32) -> usize {
-        self.world.desk.unfetched.get(&i64::from(key)).map_or(0, Vec::len)
+        self.world.desk.count(Place::Endpoint(Dialect::Topics as u8, key.into()))
     }
 
     pub(super) fn topics_client(&mut self, which: u8) -> Option<(Link, u32)> {
@@ -41,7 +46,6 @@ impl Life<'_, '_> {
 
     /// One message at the endpoint.
     pub(super) fn receive_request(&mut self, bytes: &[u8]) {
-        let endpoint = self.world.desk.endpoint.expect("an endpoint");
         let now = self.world.now;
         if let Some(message) = topics::ClientMessage::new_checked(bytes)
             && message.kind == topics::request::PUBLISH
@@ -55,16 +59,7 @@ impl Life<'_, '_> {
             // The answer comes at once.
             self.world.model.promise(serial);
         }
-        let before = self.world.model.clients.len();
-        let used = self.call(|exchange, io| exchange.receive(endpoint, bytes, io));
-        assert_eq!(used, Ok(bytes.len()), "one message at a time");
-        assert!(self.world.model.clients.len() <= before + 1);
-        let known: Vec<Link> = self.world.model.clients.keys().copied().collect();
-        for link in known {
-            if !self.world.links.contains(&link) {
-                self.world.links.push(link);
-            }
-        }
+        self.receive_at(Dialect::Topics, bytes);
     }
 
     /// One request with its one answer.
@@ -81,7 +76,7 @@ impl Life<'_, '_> {
         self.receive_request(&request(kind, user as i32 - 1, topic, number, field));
         let results = &self.client(link).results;
         assert_eq!(results.len(), 1, "a request is answered once");
-        results[0]
+        results[0].0
     }
 
     pub(super) fn subscribe(
@@ -118,4 +113,39 @@ pub(super) fn request(kind: i64, id: i32, topic: i32, number: i32, field: &[u8])
     let len = request.emit(&mut out).expect("it fits");
     out.truncate(len);
     out
+}
+
+impl Model {
+    /// An answer of `topics`.
+    pub(super) fn topics_answered(&mut self, link: Link, frame: &[u8]) {
+        // At the endpoint it is of a log-in, whose client looks for it there.
+        let Some(client) = self.clients.get_mut(&link) else { return };
+        let message = topics::ServerMessage::new_checked(frame).expect("an answer");
+        match message.kind {
+            topics::kind::LIST if message.text.is_empty() => {
+                client.lists = client.lists.checked_sub(1).expect("a list nobody asked for");
+            }
+            topics::kind::LIST => assert_ne!(client.lists, 0, "a line of no list"),
+            topics::kind::RESULT => client.results.push((message.info, Vec::new())),
+            topics::kind::ENDED => {
+                let number: u32 = String::from_utf8_lossy(message.text)
+                    .split('.')
+                    .next()
+                    .and_then(|number| number.parse().ok())
+                    .expect("the number of a topic");
+                let due = self.endings.iter().position(|due| *due == (link, number + 1));
+                self.endings.remove(due.expect("an end without a last message"));
+            }
+            other => panic!("an answer of type {other}"),
+        }
+    }
+}
+
+/// A delivery of `topics`.
+pub(super) fn seen(frame: &[u8]) -> Seen {
+    let message = topics::ServerMessage::new_checked(frame).expect("whole");
+    assert!(message.kind >= topics::kind::TOPIC, "not a delivery");
+    let dm = message.kind >= topics::kind::DIRECT;
+    let group = (!dm).then(|| (message.kind - topics::kind::TOPIC) as u32 + 1);
+    Seen { text: message.text.to_vec(), dm, group, ..Seen::default() }
 }

@@ -6,11 +6,18 @@ use centrala_core::dialect::Dialect;
 use centrala_core::exchange::Exchange;
 
 use super::{Message, Model, serial};
+use crate::drive::host::Desk;
 use crate::drive::shelf::Shelf;
 
 impl Model {
     /// Nothing promised is missing: who is to get it has it, or the store has it.
-    pub(in crate::drive) fn audit(&mut self, exchange: &Exchange<'_>, shelf: &Shelf, now: u64) {
+    pub(in crate::drive) fn audit(
+        &mut self,
+        exchange: &Exchange<'_>,
+        shelf: &Shelf,
+        desk: &Desk,
+        now: u64,
+    ) {
         let kept: HashSet<(u32, u32)> = shelf
             .mail
             .iter()
@@ -40,11 +47,18 @@ impl Model {
             let late = client.owed.iter().find(|owed| owed.since + 3_000 <= now);
             assert!(late.is_none(), "{link:?} waits for {late:?} since more than 3 s");
             let idle = client.user == 0 && client.since + 10_000 <= now;
-            assert!(!idle || client.dialect == Dialect::Topics, "{link:?} says nothing for 10 s");
+            let half = client.user == 0 && client.since + 60_000 <= now;
+            let queue = matches!(client.dialect, Dialect::Topics | Dialect::Lanes);
+            let silent = if client.dialect == Dialect::Queues { half } else { idle && !queue };
+            assert!(!silent, "{link:?} says nothing since {}", client.since);
         }
         let usage = exchange.usage();
-        assert_eq!(usage.sessions as usize, self.clients.len() + 1, "sessions and the endpoint");
-        assert_eq!(usage.questions as usize, self.questions().len(), "questions");
+        let unseen = self.arrivals.iter().filter(|log_in| log_in.link.is_none()).count();
+        let links = self.clients.len() + unseen + desk.endpoints.len();
+        assert_eq!(usage.sessions as usize, links, "sessions and the endpoints");
+        let questions = self.questions().len() + desk.pages.len();
+        assert_eq!(usage.questions as usize, questions, "questions");
+        self.audit_log_ins(now);
         for group in exchange.groups() {
             let members: Vec<u32> = exchange.members(group.number).map(|m| m.number).collect();
             let of = self.members.keys().filter(|(_, of)| *of == group.number);

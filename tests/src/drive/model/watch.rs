@@ -1,11 +1,30 @@
 //! What the outbox was given, against what must be.
 
-use centrala_core::dialect::{Dialect, direct, topics};
+use centrala_core::dialect::Dialect;
 use centrala_core::event::Limit;
 use centrala_core::exchange::{Exchange, Link};
 
-use super::{Client, Model, Unanswered, serial};
+use super::{Client, Model, Unanswered, folded, serial};
 use crate::drive::host::Event;
+use crate::drive::{direct, lanes, line, queues, topics};
+
+/// A delivery, whatever its dialect.
+#[derive(Debug, Default)]
+pub(in crate::drive) struct Seen {
+    pub(in crate::drive) text: Vec<u8>,
+    /// Whether it is a direct message.
+    pub(in crate::drive) dm: bool,
+    /// Whether its recipient has to answer for it.
+    pub(in crate::drive) live: bool,
+    /// The id to answer with, and to whom.
+    pub(in crate::drive) answer: Option<(u32, [u8; 8])>,
+    /// The name of its sender, where it says that; empty is nobody.
+    pub(in crate::drive) sender: Option<Vec<u8>>,
+    /// Its group, where it says that; 0 for a direct message.
+    pub(in crate::drive) group: Option<u32>,
+    /// When it was accepted, in Unix seconds, where it says that.
+    pub(in crate::drive) time: Option<u64>,
+}
 
 impl Model {
     /// Looks at all that a call gave the outbox.
@@ -16,17 +35,27 @@ impl Model {
         now: u64,
     ) {
         self.lost.clear();
+        self.turned_away.clear();
         // What a link's end lets go makes room again, behind what was refused for want of it.
         let freed = events.clone().any(|event| matches!(event, Event::Close(_)));
         // First whose copies were not kept, and who is behind which link: both are needed below.
         for event in events.clone() {
             match event {
                 Event::NotKept(user, limit) => self.not_kept(exchange, *user, *limit, freed),
-                Event::Open(link, _) => {
-                    let mut client = Client::new(Dialect::Topics, now);
+                Event::Open(link, address) => {
+                    // One that was opened and closed in the same call is not there any more.
+                    let dialect = exchange.dialect_of(*link).unwrap_or(Dialect::Topics);
+                    let mut client = Client::new(dialect, now);
+                    client.key = *address;
                     client.claim.clone_from(&self.claim);
+                    if dialect == Dialect::Lanes {
+                        client.claim = self.claim_of_lane(*link);
+                    }
                     self.clients.insert(*link, client);
                     self.feeding = Some(*link);
+                }
+                Event::TurnedAway(address, frame) => {
+                    self.turned_away.push((*address, frame.clone()));
                 }
                 _ => {}
             }
@@ -39,16 +68,25 @@ impl Model {
                     self.delivered(exchange, *link, frame, Some(*mark));
                 }
                 Event::Answer(link, frame) => self.answered(exchange, *link, frame),
-                Event::Close(link) => self.ended(*link),
+                Event::Close(link) if self.clients.contains_key(link) => self.ended(*link),
+                Event::Close(link) => assert!(self.refused_of_lanes(), "{link:?} was closed"),
+                Event::Unread(link, frame) => {
+                    let client = self.clients.get(link).map(|client| client.user);
+                    let user = client.or(self.over.get(link).copied()).expect("who was there");
+                    self.give_back(serial(frame), user);
+                }
+                Event::Ask(token) if self.asks_for_lane(*token) => {}
                 Event::Ask(token) => {
                     let client = self.feeding.and_then(|link| self.clients.get_mut(&link));
                     let client = client.expect("a question about a link that is there");
                     assert!(client.question.is_none(), "two questions at once");
                     client.question = Some(*token);
                 }
-                Event::NotKept(..) | Event::Open(..) => {}
+                Event::NotKept(..) | Event::Open(..) | Event::TurnedAway(..) => {}
             }
         }
+        self.lanes_settled(now);
+        self.over.clear();
         let endings = std::mem::take(&mut self.endings);
         let live = |link: &Link| self.clients.contains_key(link);
         let silent: Vec<_> = endings.into_iter().filter(|(link, _)| live(link)).collect();
@@ -87,8 +125,8 @@ impl Model {
         for (link, client) in &mut self.clients {
             let Some(user) = exchange.user_of(*link) else { continue };
             if client.user == 0 {
-                let claim = client.claim.as_deref();
-                assert_eq!(Some(user.name), claim, "{link:?} is somebody else");
+                let claim = client.claim.as_deref().map(folded);
+                assert_eq!(Some(folded(user.name)), claim, "{link:?} is somebody else");
                 let asked = self.passwords.get(&user.number).is_some_and(|known| *known);
                 assert!(!asked || self.verified, "logged in without a password");
                 client.user = user.number;
@@ -98,80 +136,73 @@ impl Model {
     }
 
     fn delivered(&mut self, exchange: &Exchange<'_>, link: Link, frame: &[u8], mark: Option<u32>) {
-        let client = self.clients.get_mut(&link).expect("a delivery to a link that is known");
-        let user = client.user;
+        let client = self.clients.get(&link).expect("a delivery to a link that is known");
+        let (user, dialect) = (client.user, client.dialect);
         assert_ne!(user, 0, "a delivery to nobody");
-        let (dm, live, body) = match client.dialect {
-            Dialect::Direct => {
-                let direct::Look::Frame(seen, len) = direct::Frame::look(frame) else {
-                    panic!("not a frame: {frame:?}");
-                };
-                assert_eq!(len, frame.len());
-                assert!(matches!(seen.kind, direct::MESSAGE | direct::OFFLINE));
-                let live = seen.kind == direct::MESSAGE;
-                assert!(!(live && mark.is_some()), "a live message is no mail");
-                let group = seen.dst.first() == Some(&b'#');
-                if !group {
-                    let me = exchange.find_user(direct::target(seen.destination()));
-                    assert_eq!(me.map(|me| me.number), Some(user), "addressed to another");
-                }
-                if live {
-                    let serial = serial(seen.text);
-                    client.unanswered.push(Unanswered { id: seen.id, src: *seen.src, serial });
-                }
-                (!group, live, seen.text)
-            }
-            Dialect::Native => {
-                let (dm, body, _) = Model::native_message(frame, mark);
-                (dm, false, body)
-            }
-            _ => {
-                let message = topics::ServerMessage::new_checked(frame).expect("whole");
-                assert!(message.kind >= topics::kind::TOPIC, "not a delivery");
-                client.unread.push((frame.to_vec(), mark.unwrap_or(0)));
-                (message.kind >= topics::kind::DIRECT, false, message.text)
-            }
+        let seen = match dialect {
+            Dialect::Direct => direct::seen(exchange, user, frame),
+            Dialect::Native => line::seen(frame, mark.unwrap_or(0)),
+            Dialect::Topics => topics::seen(frame),
+            Dialect::Queues => queues::seen(exchange, user, client.key, frame),
+            Dialect::Lanes => lanes::seen(exchange, user, frame),
+            Dialect::Rooms => unreachable!("there are none"),
         };
-        let serial = serial(body);
+        assert!(!(seen.live && mark.is_some()), "a live message is no mail");
+        let serial = serial(&seen.text);
+        let client = self.clients.get_mut(&link).expect("known above");
+        if let Some((id, src)) = seen.answer {
+            client.unanswered.push(Unanswered { id, src, serial });
+        }
         if let Some(mark) = mark {
             client.outstanding.push((mark, serial));
         }
         let Some(serial) = serial else { return };
         let Some(message) = self.messages.get_mut(&serial) else { return };
-        // A sender that is gone must not look like another user.
-        if client.dialect == Dialect::Direct
-            && let direct::Look::Frame(seen, _) = direct::Frame::look(frame)
-        {
-            let from = exchange.find_user(direct::target(seen.source()));
-            let name = from.map_or(&b""[..], |from| from.name);
-            let known = name == message.sender_name || name.is_empty();
-            assert!(known, "m{serial} is not from {from:?}: {message:?}, {seen:?}");
-        }
-        if client.dialect == Dialect::Native {
-            let (_, _, name) = Model::native_message(frame, mark);
-            assert!(
-                name == message.sender_name || name.is_empty(),
-                "m{serial} is not from {name:?}"
-            );
-        }
         let Some(copy) = message.copies.get_mut(&user) else {
             panic!("m{serial} was delivered to user {user}, who is no recipient");
         };
-        assert_eq!(dm, message.group == 0, "m{serial} is of another kind");
+        // A sender that is gone must not look like another user; and what a queue gave back does
+        // not always say whom it was from.
+        if let Some(name) = &seen.sender {
+            let known = *name == message.sender_name || name.is_empty();
+            assert!(known || copy.returned, "m{serial} is not from {name:?}: {message:?}");
+        }
+        if let (Some(time), false) = (seen.time, copy.returned) {
+            assert_eq!(
+                time,
+                (crate::drive::EPOCH + message.accepted) / 1000,
+                "when m{serial} came"
+            );
+        }
+        if let (Some(group), false) = (seen.group, copy.returned) {
+            assert_eq!(group, message.group, "m{serial} is of another group");
+        }
+        assert!(copy.returned || seen.dm == (message.group == 0), "m{serial} is of another kind");
         let again = copy.given.contains(&link);
         assert!(!again || copy.returned, "m{serial} twice on {link:?}");
         if copy.given.is_empty() && !copy.returned && !copy.moved {
-            let newest = client.newest.entry((message.priority, dm)).or_default();
+            let newest = client.newest.entry((message.priority, seen.dm)).or_default();
             assert!(*newest <= message.arrival, "m{serial} after a newer one on {link:?}");
             *newest = message.arrival;
         }
         copy.given.push(link);
-        copy.taken |= !live && mark.is_none();
+        copy.taken |= !seen.live && mark.is_none();
         if copy.taken {
             self.took.insert(user);
         }
-        if copy.last && client.dialect != Dialect::Direct {
+        if copy.last && matches!(dialect, Dialect::Topics | Dialect::Native) {
             self.endings.push((link, message.group));
+        }
+    }
+
+    fn answered(&mut self, exchange: &Exchange<'_>, link: Link, frame: &[u8]) {
+        match exchange.dialect_of(link).or(self.clients.get(&link).map(|client| client.dialect)) {
+            Some(Dialect::Direct) => self.direct_answered(exchange, link, frame),
+            Some(Dialect::Native) => self.native_answered(exchange, link, frame),
+            Some(Dialect::Topics) => self.topics_answered(link, frame),
+            Some(Dialect::Queues) => self.queues_answered(link, frame),
+            Some(Dialect::Lanes) => self.lanes_answered(exchange, link, frame),
+            Some(Dialect::Rooms) | None => panic!("an answer to {link:?}"),
         }
     }
 }
