@@ -596,7 +596,9 @@ impl Exchange<'_> {
         }
         let Some(session) = self.sessions.get_mut(link) else { return };
         session.timer = Handle::NONE;
-        let tag = session.tag;
-        self.refuse_log_in(link, tag, Outcome::NotAllowed, io);
+        let (tag, came) = (session.tag, session.stage != Stage::AwaitsPassword);
+        if !came {
+            self.refuse_log_in(link, tag, Outcome::NotAllowed, io);
+        }
     }
 }
