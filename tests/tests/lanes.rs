@@ -292,6 +292,18 @@ fn every_order_at_its_edges() {
 }
 
 #[test]
+fn a_request_out_of_range_is_answered_behind_the_list_before_it() {
+    let (mut lab, server, links) = lab_with(&["ola", "jan"]);
+    lab.room(links[0], 0);
+    lab.send(server, &element(1, 4, Order::Online.second(GROUPS), ""));
+    assert_eq!(lab.got(links[0]), [[0u8; 0]; 0], "no room");
+    lab.send(server, &element(1, 4, 0, ""));
+    let lane = i64::from(4 + USERS);
+    let answers = [want(lane, 4, 0, "ola,jan,"), want(lane, 4, 0, "Blad\n")];
+    assert_eq!(inbox(&mut lab, links[0]), answers);
+}
+
+#[test]
 fn who_is_not_logged_in_gets_blad_on_the_lane_it_names_if_there_is_one() {
     let (mut lab, server) = lab_of(&["ola"]);
     for first in [4, 3 + USERS] {
