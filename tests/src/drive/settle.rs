@@ -15,6 +15,8 @@ impl Life<'_, '_> {
         for token in self.world.model.questions() {
             self.verify(token, false);
         }
+        // Whoever is logging in is, or is not.
+        self.wait(1_100, false);
         let links = self.world.links.clone();
         for link in &links {
             if self.world.model.clients.contains_key(link) {
