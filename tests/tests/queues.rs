@@ -324,6 +324,31 @@ fn log_out_needs_the_own_index_and_what_lies_unread_is_mail_again() {
 }
 
 #[test]
+fn a_password_that_is_error_for_whatever_reason_is_asked_for_again() {
+    let (mut lab, server, links) = lab_with(&["anna"]);
+    lab.disconnect(links[0]);
+    let mut step = |lab: &mut Lab, key, text| {
+        lab.send(server, &request(100, text, key));
+        let link = lab.desk.opened.last().unwrap().0;
+        let texts = inbox(lab, link).into_iter().map(|(_, text, _)| text);
+        texts.collect::<Vec<_>>()
+    };
+    assert_eq!(step(&mut lab, 6001, "anna"), ["poprawne"]);
+    let first = lab.desk.opened.last().unwrap().0;
+    // Another client of hers is quicker.
+    assert_eq!(step(&mut lab, 6002, "anna/secret"), ["poprawne", "poprawne", "1"]);
+    let second = lab.desk.opened.last().unwrap().0;
+    for _ in 0..2 {
+        lab.send(server, &request(100, "secret", 6001));
+        assert_eq!(inbox(&mut lab, first), [message(100, "error", 6001)], "it is no name");
+    }
+    lab.disconnect(second);
+    lab.send(server, &request(100, "secret", 6001));
+    assert_eq!(inbox(&mut lab, first).len(), 2);
+    assert_eq!(lab.exchange.usage().users, 1);
+}
+
+#[test]
 fn what_lies_unread_for_a_user_that_is_removed_is_kept_for_nobody() {
     let (mut lab, server, links) = lab_with(&["anna", "jan"]);
     lab.send(server, &request(1, "for jan alone", 2));

@@ -488,8 +488,8 @@ impl Exchange<'_> {
             io.out.close(link);
             return self.end(link, io);
         }
-        if outcome != Outcome::NotAllowed {
-            // Only a wrong password is asked for again under the same name.
+        if outcome != Outcome::NotAllowed && dialect.brings_name(tag) {
+            // A name that was right, and came alone, still is: the same step is tried again.
             session.claimed = Name::EMPTY;
         }
         self.answer(link, tag, Kind::LogIn, outcome, io);
