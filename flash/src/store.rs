@@ -107,7 +107,7 @@ impl<'a, F: NorFlash> FlashStore<'a, F> {
         let header = Header { epoch, end_before: self.end, newest: self.newest };
         self.medium.begin_sector(&header)?;
         let mut end = self.medium.start();
-        let oldest = epoch.checked_add(2).and_then(|epoch| epoch.checked_sub(self.medium.sectors));
+        let oldest = epoch.checked_sub(self.medium.sectors.saturating_sub(2));
         if let Some(oldest) = oldest.filter(|epoch| *epoch != 0)
             && !self.medium.defects.has(Defect::SkipCopies)
         {

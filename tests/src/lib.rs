@@ -2,6 +2,7 @@
 
 pub mod direct_table;
 pub mod drive;
+pub mod flash_restore;
 pub mod frames;
 #[cfg(feature = "firmware")]
 pub mod image;
