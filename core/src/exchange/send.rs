@@ -181,7 +181,7 @@ impl Exchange<'_> {
             session.charge(length, true);
             let recipient = session.recipient();
             // Who wrote to itself is told once.
-            self.deliver_direct(&post, to, link, dialect, recipient, io);
+            self.deliver_direct(&post, to, link, dialect, recipient, false, io);
         }
         let outcome = match (taken, live, draft.receipt) {
             (true, _, _) => Outcome::Done,
@@ -196,8 +196,10 @@ impl Exchange<'_> {
         self.answer_user(draft, to, outcome, io);
     }
 
-    /// Gives a direct message to one session.
+    /// Gives a direct message to one session; as an answer, whatever room that has, where it is
+    /// shown to its sender.
     #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
     fn deliver_direct(
         &mut self,
         post: &Post<'_>,
@@ -205,6 +207,7 @@ impl Exchange<'_> {
         link: Link,
         dialect: Dialect,
         recipient: Recipient,
+        shown: bool,
         io: &mut Io<'_>,
     ) {
         let draft = post.draft;
@@ -226,7 +229,11 @@ impl Exchange<'_> {
             time: post.time,
         });
         let len = dialect.encode(&event, recipient, &self.limits, self.scratch);
-        io.out.deliver(&[link], self.scratch.get(..len).unwrap_or(&[]));
+        let frame = self.scratch.get(..len).unwrap_or(&[]);
+        if shown {
+            return io.out.reply(link, frame);
+        }
+        io.out.deliver(&[link], frame);
         self.counters.deliveries = self.counters.deliveries.wrapping_add(1);
     }
 
@@ -237,7 +244,7 @@ impl Exchange<'_> {
         let Some(session) = self.sessions.get(link) else { return };
         let (dialect, recipient) = (session.dialect, session.recipient());
         if dialect.bit() & CONVERSATIONS != 0 && to != post.draft.from {
-            self.deliver_direct(post, to, link, dialect, recipient, io);
+            self.deliver_direct(post, to, link, dialect, recipient, true, io);
         }
     }
 
