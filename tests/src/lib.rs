@@ -21,3 +21,15 @@ pub fn read_some(from: &mut impl std::io::Read, buffer: &mut [u8]) -> std::io::R
         }
     }
 }
+
+/// Bytes that are the same every time for a seed (xorshift).
+pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
