@@ -22,6 +22,8 @@ pub(super) enum Event {
     /// A question about a password.
     Ask(Token),
     Close(Link),
+    /// One more socket of the session of another link.
+    Merge(Link, Link),
     /// What lay unread for a link goes back.
     Unread(Link, Vec<u8>),
     NotKept(u32, Limit),
@@ -41,6 +43,7 @@ impl std::fmt::Debug for Event {
             Event::Answer(link, frame) => write!(f, "answer {link:?} {}", text(frame)),
             Event::TurnedAway(address, frame) => write!(f, "turn away {address} {}", text(frame)),
             Event::Ask(token) => write!(f, "ask {token:?}"),
+            Event::Merge(link, into) => write!(f, "merge {link:?} into {into:?}"),
             Event::Close(link) => write!(f, "close {link:?}"),
             Event::Unread(link, frame) => write!(f, "unread {link:?} {}", text(frame)),
             Event::NotKept(user, limit) => write!(f, "not kept for {user}: {limit:?}"),
@@ -102,6 +105,8 @@ pub(super) struct Desk {
     /// Links whose queue is no more.
     pub(super) removed: HashSet<Link>,
     pub(super) pages: Vec<Page>,
+    /// The parts of an event that has not ended.
+    pub(super) parts: HashMap<Link, Vec<u8>>,
     /// Questions to make a secret of a password.
     pub(super) prepares: HashSet<Token>,
 }
@@ -211,6 +216,21 @@ impl Outbox for Desk {
     }
     fn reply(&mut self, to: Link, frame: &[u8]) {
         self.answer(to, frame);
+    }
+    fn part(&mut self, to: Link, frame: &[u8], last: bool) {
+        if self.links.get(&to).is_none_or(|(dialect, _)| *dialect != Dialect::Rooms) {
+            return self.answer(to, frame);
+        }
+        // The parts are one event together.
+        let parts = self.parts.entry(to).or_default();
+        parts.extend_from_slice(frame);
+        if last && let Some(whole) = self.parts.remove(&to) {
+            self.answer(to, &whole);
+        }
+    }
+    fn merge(&mut self, link: Link, into: Link) {
+        assert!(self.links.remove(&link).is_some() && self.links.contains_key(&into));
+        self.events.push(Event::Merge(link, into));
     }
     fn promise(&mut self, to: Link, granted: &[u8], refused: &[u8]) {
         let second = granted.starts_with(&lanes::LOG_IN_ANSWER.to_le_bytes())

@@ -89,6 +89,9 @@ impl Life<'_, '_> {
         self.step(Op::Join { who: 3, group: 0, count: 2 });
         self.step(Op::Line { room: 0 });
         self.step(Op::Greet { link: 0, who: 1, password: false });
+        self.step(Op::Socket { room: 0 });
+        self.step(Op::Authenticate { link: 0, who: 2, password: false });
+        self.step(Op::Enter { link: 0, g: 1, k: 0, leave: false });
         self.step(Op::Fetch { key: 0 });
         self.step(Op::Fetch { key: 1 });
     }
@@ -139,6 +142,7 @@ impl Life<'_, '_> {
             (usage.users, capacity.users),
             (usage.groups, capacity.groups),
             (usage.memberships, capacity.memberships),
+            (usage.chats, capacity.chats),
             (usage.sessions, capacity.sessions),
             (usage.messages, capacity.messages),
             (usage.entries, capacity.entries),
@@ -332,6 +336,12 @@ impl Life<'_, '_> {
                 let Some(link) = pick(&self.world.links.clone(), link) else { return };
                 self.world.desk.gone.insert(link);
             }
+            Op::Socket { room } => self.connect_socket(room),
+            Op::Authenticate { link, who, password } => self.authenticate(link, who, password),
+            Op::Enter { link, g, k, leave } => self.enter(link, g, k, leave),
+            Op::NewChat { link, g } => self.new_chat(link, g),
+            Op::CreateAdvert { link, name } => self.create_advert(link, name),
+            Op::Talk { link, g, k, more } => self.talk(link, g, k, more),
             Op::Page { which, late, empty } => self.page(which, late, empty),
             Op::NewTopic { link, name } => {
                 let Some(name) = pick(&GROUPS, name) else { return };
@@ -403,6 +413,9 @@ impl Life<'_, '_> {
                 }
                 // Known before, as the audit behind the call needs it.
                 self.world.model.remove_user(user);
+                let owner = |group| self.exchange.owner_of(group).map(|owner| owner.number);
+                let gone = |group, with| with == user || owner(group) == Some(user);
+                self.world.model.chats.retain(|(group, with)| !gone(*group, *with));
                 self.call(|exchange, io| exchange.remove_user(user, io)).expect("a user");
             }
             Op::CreateGroup { name } => {
@@ -413,6 +426,7 @@ impl Life<'_, '_> {
                 let Some(group) = self.group(name) else { return };
                 if !self.world.shelf.full {
                     self.world.model.members.retain(|(_, of), _| *of != group);
+                    self.world.model.chats.retain(|(of, _)| *of != group);
                 }
                 self.call(|exchange, io| exchange.remove_group(group, io.store)).ok();
             }

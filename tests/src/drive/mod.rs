@@ -14,6 +14,7 @@ mod line;
 mod mail;
 mod model;
 mod queues;
+mod rooms;
 mod settle;
 mod shelf;
 mod topics;
@@ -37,6 +38,7 @@ centrala_core::storage! {
         message_length: 64,
         entries: 5,
         questions: 1,
+        chats: 2,
     }
 }
 
@@ -51,6 +53,7 @@ centrala_core::storage! {
         message_length: 64,
         entries: 80,
         questions: 3,
+        chats: 6,
     }
 }
 
@@ -152,6 +155,12 @@ enum Op {
     Read { link: u8, count: u8 },
     Gone { link: u8 },
     Page { which: u8, late: bool, empty: bool },
+    Socket { room: u8 },
+    Authenticate { link: u8, who: u8, password: bool },
+    Enter { link: u8, g: u8, k: u8, leave: bool },
+    NewChat { link: u8, g: u8 },
+    CreateAdvert { link: u8, name: u8 },
+    Talk { link: u8, g: u8, k: u8, more: u8 },
 }
 
 /// Runs an exchange with what `bytes` say, to the end of them, and sees that all is settled then.

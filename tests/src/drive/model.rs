@@ -45,6 +45,8 @@ pub(super) struct Message {
     /// The sender was told that it is delivered or kept.
     pub(super) promised: bool,
     pub(super) copies: BTreeMap<u32, Copy>,
+    /// Links on which its sender has seen it.
+    pub(super) echoed: Vec<Link>,
 }
 
 /// An answer that a `direct` sender must get.
@@ -95,6 +97,8 @@ pub(super) struct Client {
     newest: BTreeMap<(u8, bool), u32>,
     /// Answers of a number and a text since the call began.
     pub(super) results: Vec<(i32, Vec<u8>)>,
+    /// Answers of `rooms` since the call began.
+    pub(super) events: Vec<serde_json::Value>,
     /// The question that is open.
     pub(super) question: Option<Token>,
 }
@@ -119,6 +123,7 @@ impl Client {
             half: None,
             newest: BTreeMap::new(),
             results: Vec::new(),
+            events: Vec::new(),
             question: None,
         }
     }
@@ -136,6 +141,10 @@ pub(super) struct Model {
     /// What is left of each membership, by user and group.
     pub(super) members: BTreeMap<(u32, u32), i32>,
     pub(super) passwords: BTreeMap<u32, bool>,
+    /// Private chats, by group and user.
+    pub(super) chats: BTreeSet<super::rooms::Chat>,
+    /// Who is in which conversation.
+    pub(super) present: BTreeSet<(u32, super::rooms::Chat)>,
     /// Who is being given bytes.
     pub(super) feeding: Option<Link>,
     /// Whom the log-in that is being given says it is from.
@@ -255,6 +264,7 @@ impl Model {
             accepted: now,
             promised: false,
             copies,
+            echoed: Vec::new(),
         };
         self.messages.insert(serial, message);
         Some(serial)
@@ -313,6 +323,8 @@ impl Model {
         self.clients.clear();
         self.arrivals.clear();
         self.members.clone_from(&shelf.members);
+        self.chats.clone_from(&shelf.chats);
+        self.present.clear();
         for message in self.messages.values_mut() {
             for copy in message.copies.values_mut() {
                 copy.doubtful |= !message.promised;

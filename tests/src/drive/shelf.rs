@@ -12,6 +12,7 @@ pub(super) struct Kept {
     pub(super) id: u32,
     pub(super) from: u32,
     pub(super) group: u32,
+    pub(super) about: u32,
     pub(super) priority: u8,
     pub(super) last: bool,
     pub(super) time: u64,
@@ -24,6 +25,8 @@ pub(super) struct Shelf {
     pub(super) users: BTreeMap<u32, Vec<u8>>,
     pub(super) groups: BTreeMap<u32, (Vec<u8>, u32)>,
     pub(super) members: BTreeMap<(u32, u32), i32>,
+    /// By group and user.
+    pub(super) chats: BTreeSet<(u32, u32)>,
     /// By sequence and user: the copies of a group message one after another.
     pub(super) mail: BTreeMap<(u64, u32), Kept>,
     pub(super) full: bool,
@@ -47,6 +50,7 @@ impl Kept {
             id: self.id,
             from: self.from,
             group: self.group,
+            about: self.about,
             priority: self.priority,
             last: self.last,
             time: self.time,
@@ -87,7 +91,9 @@ impl Shelf {
         let newest = if message_id(newest) == 0 { 0 } else { newest };
         let sequence = self.posted.max(if self.pages { newest } else { 0 });
         let posted = (sequence != 0).then_some(Record::Posted(Posted { sequence, ..Posted::NONE }));
-        users.chain(groups).chain(members).chain(mail).chain(posted)
+        let chats =
+            self.chats.iter().map(|(group, user)| Record::Chat { group: *group, user: *user });
+        users.chain(groups).chain(members).chain(chats).chain(mail).chain(posted)
     }
 }
 
@@ -109,6 +115,8 @@ impl Store for Shelf {
             Record::NoUser { number } => {
                 assert!(self.users.remove(&number).is_some());
                 self.secrets.remove(&number);
+                let owner = |group: &u32| self.groups.get(group).map(|group| group.1);
+                self.chats.retain(|(group, user)| *user != number && owner(group) != Some(number));
                 self.members.retain(|(user, _), _| *user != number);
                 self.mail.retain(|(_, user), _| *user != number);
                 for kept in self.mail.values_mut().filter(|kept| kept.from == number) {
@@ -124,6 +132,7 @@ impl Store for Shelf {
             Record::NoGroup { number } => {
                 assert!(self.groups.remove(&number).is_some());
                 self.members.retain(|(_, group), _| *group != number);
+                self.chats.retain(|(group, _)| *group != number);
             }
             Record::Member { user, group, left } => {
                 assert!(self.users.contains_key(&user) && self.groups.contains_key(&group));
@@ -134,6 +143,7 @@ impl Store for Shelf {
             }
             Record::Chat { group, user } => {
                 assert!(self.users.contains_key(&user) && self.groups.contains_key(&group));
+                assert!(self.chats.insert((group, user)), "a chat that is there");
             }
             Record::Seen { user, .. } => assert!(self.users.contains_key(&user)),
             Record::Session { dialect, address, user } => {
@@ -153,6 +163,7 @@ impl Store for Shelf {
                     id: mail.id,
                     from: mail.from,
                     group: mail.group,
+                    about: mail.about,
                     priority: mail.priority,
                     last: mail.last,
                     time: mail.time,

@@ -48,7 +48,7 @@ impl Model {
             assert!(late.is_none(), "{link:?} waits for {late:?} since more than 3 s");
             let idle = client.user == 0 && client.since + 10_000 <= now;
             let half = client.user == 0 && client.since + 60_000 <= now;
-            let queue = matches!(client.dialect, Dialect::Topics | Dialect::Lanes);
+            let queue = matches!(client.dialect, Dialect::Topics | Dialect::Lanes | Dialect::Rooms);
             let silent = if client.dialect == Dialect::Queues { half } else { idle && !queue };
             assert!(!silent, "{link:?} says nothing since {}", client.since);
         }
@@ -58,6 +58,7 @@ impl Model {
         assert_eq!(usage.sessions as usize, links, "sessions and the endpoints");
         let questions = self.questions().len() + desk.pages.len();
         assert_eq!(usage.questions as usize, questions, "questions");
+        assert_eq!(usage.chats as usize, self.chats.len(), "private chats");
         self.audit_log_ins(now);
         for group in exchange.groups() {
             let members: Vec<u32> = exchange.members(group.number).map(|m| m.number).collect();

@@ -3,10 +3,11 @@
 use centrala_core::dialect::Dialect;
 use centrala_core::event::Limit;
 use centrala_core::exchange::{Exchange, Link};
+use centrala_core::request::Target;
 
 use super::{Client, Model, Unanswered, folded, serial};
 use crate::drive::host::Event;
-use crate::drive::{direct, lanes, line, queues, topics};
+use crate::drive::{direct, lanes, line, queues, rooms, topics};
 
 /// A delivery, whatever its dialect.
 #[derive(Debug, Default)]
@@ -68,6 +69,13 @@ impl Model {
                     self.delivered(exchange, *link, frame, Some(*mark));
                 }
                 Event::Answer(link, frame) => self.answered(exchange, *link, frame),
+                Event::Merge(link, into) => {
+                    let client = self.clients.remove(link).expect("a socket");
+                    let known = self.clients.get(into).expect("a session");
+                    let user = exchange.find_user(Target::User(known.user)).map(|user| user.name);
+                    assert_eq!(user, client.claim.as_deref(), "the session of another");
+                    assert_eq!(known.dialect, Dialect::Rooms);
+                }
                 Event::Close(link) if self.clients.contains_key(link) => self.ended(*link),
                 Event::Close(link) => assert!(self.refused_of_lanes(), "{link:?} was closed"),
                 Event::Unread(link, frame) => {
@@ -85,6 +93,7 @@ impl Model {
                 Event::NotKept(..) | Event::Open(..) | Event::TurnedAway(..) => {}
             }
         }
+        self.absent();
         self.lanes_settled(now);
         self.over.clear();
         let endings = std::mem::take(&mut self.endings);
@@ -145,7 +154,7 @@ impl Model {
             Dialect::Topics => topics::seen(frame),
             Dialect::Queues => queues::seen(exchange, user, client.key, frame),
             Dialect::Lanes => lanes::seen(exchange, user, frame),
-            Dialect::Rooms => unreachable!("there are none"),
+            Dialect::Rooms => rooms::seen(self, exchange, user, frame),
         };
         assert!(!(seen.live && mark.is_some()), "a live message is no mail");
         let serial = serial(&seen.text);
@@ -158,6 +167,11 @@ impl Model {
         }
         let Some(serial) = serial else { return };
         let Some(message) = self.messages.get_mut(&serial) else { return };
+        if dialect == Dialect::Rooms && message.from == user && !message.copies.contains_key(&user)
+        {
+            assert!(!message.echoed.contains(&link), "m{serial} is shown twice on {link:?}");
+            return message.echoed.push(link);
+        }
         let Some(copy) = message.copies.get_mut(&user) else {
             panic!("m{serial} was delivered to user {user}, who is no recipient");
         };
@@ -202,7 +216,8 @@ impl Model {
             Some(Dialect::Topics) => self.topics_answered(link, frame),
             Some(Dialect::Queues) => self.queues_answered(link, frame),
             Some(Dialect::Lanes) => self.lanes_answered(exchange, link, frame),
-            Some(Dialect::Rooms) | None => panic!("an answer to {link:?}"),
+            Some(Dialect::Rooms) => self.rooms_answered(link, frame),
+            None => panic!("an answer to {link:?}"),
         }
     }
 }
