@@ -161,6 +161,9 @@ impl Exchange<'_> {
                 Ok(Kept::Here) => {}
                 // Nobody can have it before what is in front of it: it is mail.
                 Ok(Kept::InStore) => {
+                    if draft.said {
+                        self.echo(&post, to, io);
+                    }
                     return self.answer_user(draft, to, Outcome::Stored, io);
                 }
                 Err(limit) => {
