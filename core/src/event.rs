@@ -85,6 +85,8 @@ pub enum Outcome {
     Exists,
     /// The group is the user's own: there is nobody else to talk to about it.
     Own,
+    /// This exchange does not keep what is asked for: a history.
+    NotKept,
     /// No room.
     Full(Limit),
 }
@@ -144,7 +146,7 @@ pub struct Message<'a> {
     pub from: Party<'a>,
     /// The recipient; nobody in a copy that goes to a whole group.
     pub to: Party<'a>,
-    /// The group it was sent to.
+    /// The group it was sent to; nobody ([`Party::NONE`]) if that is no more.
     pub group: Option<Party<'a>>,
     /// Of a direct message: the private chat that it belongs to.
     pub private: Option<Chat>,

@@ -101,7 +101,8 @@ pub trait Outbox {
     /// oldest first, because its session ends.
     fn unread(&mut self, link: Link, each: &mut dyn FnMut(&[u8]));
 
-    /// Whether the host knows now that the client behind a link is gone.
+    /// Whether the host knows now that the client behind a link is gone, and has not said so yet:
+    /// its user may then log in elsewhere.
     fn gone(&mut self, link: Link) -> bool;
 
     /// The client behind a link is one more client of the session of `into`, in a dialect whose
@@ -190,6 +191,8 @@ pub enum Reply {
     Verified(bool),
     /// To [`Ask::Prepare`]: whether there is a secret now.
     Prepared(bool),
+    /// To [`Ask::History`], [`Ask::Chats`] and [`Ask::Message`]: this host keeps none of that.
+    NotKept,
 }
 
 /// Something that an operator may want to read. The exchange counts them too
@@ -297,7 +300,8 @@ pub enum Record<'a> {
         /// User number of who created it; 0 is the host.
         owner: u32,
     },
-    /// The group is gone, with its memberships and private chats.
+    /// The group is gone, with its memberships and private chats. Mail that was sent to it stays,
+    /// and is of [`FORMER_GROUP`] from now on, also when its number is given again.
     NoGroup {
         /// From 1.
         number: u32,
@@ -412,6 +416,9 @@ pub struct Count {
     pub new: u64,
 }
 
+/// In [`Mail::group`]: a group that is no more. Its number may be another's by now.
+pub const FORMER_GROUP: u32 = u32::MAX;
+
 /// A message kept for a user. The copies of a group message differ only in the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -424,7 +431,7 @@ pub struct Mail<'a> {
     pub id: u32,
     /// User number of the sender; 0 if unknown.
     pub from: u32,
-    /// Group number; 0 for a direct message.
+    /// Group number; 0 for a direct message. [`FORMER_GROUP`]: the group is no more.
     pub group: u32,
     /// As [`Posted::about`].
     pub about: u32,

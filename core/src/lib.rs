@@ -42,3 +42,10 @@ pub mod request;
 mod storage;
 pub mod table;
 mod timers;
+
+/// Copies as much as there is room for. `copy_from_slice` panics where the lengths differ, and an
+/// image that is built to be small keeps that branch even where they cannot.
+#[inline]
+pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+}

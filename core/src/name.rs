@@ -58,22 +58,30 @@ impl Name {
     /// # Errors
     /// Which part of the rule was broken.
     pub fn new(bytes: &[u8]) -> Result<Name, NameError> {
-        let text = core::str::from_utf8(bytes).map_err(|_| NameError::NotUtf8)?;
-        if text.is_empty() {
-            return Err(NameError::Empty);
+        core::str::from_utf8(bytes).map_err(|_| NameError::NotUtf8)?;
+        match bytes.first() {
+            None => return Err(NameError::Empty),
+            Some(b'~' | b'#') => return Err(NameError::Mark),
+            Some(_) => {}
         }
-        if text.starts_with(['~', '#']) {
-            return Err(NameError::Mark);
+        // By bytes, which is less code than by characters: U+0080 to U+009F are two, c2 and theirs. A
+        // space at the beginning is as one behind another.
+        let (mut before, mut spaces, mut forbidden) = (b' ', false, false);
+        for byte in bytes {
+            spaces |= before == b' ' && *byte == b' ';
+            forbidden |= *byte < b' ' || matches!(*byte, b'/' | 0x7f);
+            forbidden |= before == 0xc2 && *byte < 0xa0;
+            before = *byte;
         }
-        if text.starts_with(' ') || bytes.windows(2).any(|pair| pair == b"  ") {
+        if spaces {
             return Err(NameError::Spaces);
         }
-        if text.chars().any(|c| c.is_control() || c == '/') {
+        if forbidden {
             return Err(NameError::Forbidden);
         }
         let mut name = Name { len: bytes.len() as u8, ..Name::EMPTY };
         let place = name.bytes.get_mut(..bytes.len()).ok_or(NameError::TooLong)?;
-        place.copy_from_slice(bytes);
+        crate::copy(place, bytes);
         Ok(name)
     }
 
@@ -137,9 +145,15 @@ mod tests {
 
     #[test]
     fn the_rule_for_names() {
-        for good in
-            ["a", "Zażółć gęślą jaźń", "x~", "x#", "two words", "12345678901234567890123456789"]
-        {
+        for good in [
+            "a",
+            "\u{a0}",
+            "Zażółć gęślą jaźń",
+            "x~",
+            "x#",
+            "two words",
+            "12345678901234567890123456789",
+        ] {
             assert_eq!(Name::new(good.as_bytes()).unwrap().as_str(), good);
         }
         for (bad, why) in [
@@ -149,6 +163,9 @@ mod tests {
             (b"a\nb", NameError::Forbidden),
             (b"a/b", NameError::Forbidden),
             (b"a\xc2\x85", NameError::Forbidden),
+            (b"\xc2\x80", NameError::Forbidden),
+            (b"a\x7f", NameError::Forbidden),
+            (b" ", NameError::Spaces),
             (b" a", NameError::Spaces),
             (b"a  b", NameError::Spaces),
             (b"~1", NameError::Mark),

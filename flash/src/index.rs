@@ -2,16 +2,25 @@
 
 /// Where a record lies; 4 bytes.
 ///
-/// 24 bits of its place in words, 7 bits that tell most keys apart, so that a key is looked for
-/// without reading every record, and whether who sent it or owns it is gone.
+/// 24 bits of its place in words, 6 bits that tell most keys apart, so that a key is looked for
+/// without reading every record, and what of it is gone ([`Gone`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Place(u32);
 
 /// Words that a [`Place`] can tell apart.
 pub(crate) const WORDS: u32 = 1 << 24;
-const TAG: u32 = 0x7f;
-const ORPHAN: u32 = 1 << 31;
+const TAG: u32 = 0x3f;
+
+/// What a record names and is there no more. Its number may be another's by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Gone {
+    /// Who sent it, or owns it.
+    User = 1 << 31,
+    /// The group that it was sent to, or is about.
+    Group = 1 << 30,
+}
 
 impl Place {
     /// No place.
@@ -29,12 +38,12 @@ impl Place {
         (self.0 >> 24) & TAG
     }
 
-    pub(crate) const fn is_orphan(self) -> bool {
-        self.0 & ORPHAN != 0
+    pub(crate) const fn lacks(self, gone: Gone) -> bool {
+        self.0 & gone as u32 != 0
     }
 
-    pub(crate) const fn to_orphan(self) -> Place {
-        Place(self.0 | ORPHAN)
+    pub(crate) const fn without(self, gone: Gone) -> Place {
+        Place(self.0 | gone as u32)
     }
 }
 
@@ -85,45 +94,10 @@ impl<'a> Index<'a> {
         self.len = self.len.saturating_sub(1);
     }
 
-    /// Puts them in the order of their keys, which are read anew for each comparison (heapsort).
-    pub(crate) fn sort<K: Ord>(&mut self, mut key: impl FnMut(Place) -> K) {
-        for root in (0..self.len / 2).rev() {
-            self.sift(root, self.len, &mut key);
-        }
-        for end in (1..self.len).rev() {
-            self.swap(0, end);
-            self.sift(0, end, &mut key);
-        }
-    }
-
-    fn swap(&mut self, i: usize, j: usize) {
+    pub(crate) fn swap(&mut self, i: usize, j: usize) {
         if let (Some(a), Some(b)) = (self.get(i), self.get(j)) {
             self.set(i, b);
             self.set(j, a);
-        }
-    }
-
-    fn sift<K: Ord>(&mut self, root: usize, end: usize, key: &mut impl FnMut(Place) -> K) {
-        let mut root = root;
-        while let Some(left) = root.checked_mul(2).map(|twice| twice.wrapping_add(1))
-            && left < end
-            && let (Some(at_root), Some(at_left)) = (self.get(root), self.get(left))
-        {
-            let mut child = (left, key(at_left));
-            let right = left.wrapping_add(1);
-            if right < end
-                && let Some(at_right) = self.get(right)
-            {
-                let key = key(at_right);
-                if key > child.1 {
-                    child = (right, key);
-                }
-            }
-            if key(at_root) >= child.1 {
-                return;
-            }
-            self.swap(root, child.0);
-            root = child.0;
         }
     }
 }

@@ -15,6 +15,7 @@
 //! ```
 
 pub mod accounts;
+pub mod backup;
 pub mod config;
 pub mod counters;
 pub mod history;

@@ -1,11 +1,12 @@
 //! `centralad`: see the library of the same name.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use centrala_store::{FILE, Restored};
 use centralad::accounts;
+use centralad::backup::back_up;
 use centralad::config::{Config, Data};
 use centralad::history::{History, history};
 use centralad::server::{Server, raise_descriptor_limit};
@@ -46,10 +47,11 @@ struct Arguments {
 enum Command {
     /// Check the configuration and the store, and print what is in them; changes nothing
     Check,
-    /// Copy the store into a new file, while the server runs or not
+    /// Copy all that is kept into a new directory, on which a server can run (--data), while the
+    /// server runs or not
     Backup {
-        /// The file, which must not exist
-        file: PathBuf,
+        /// The directory, which must not exist
+        directory: PathBuf,
     },
     /// Print what was said in a group or between two users, while the server runs or not
     History(History),
@@ -81,7 +83,7 @@ fn main() -> ExitCode {
     }
     match &arguments.command {
         Some(Command::Check) => check(&arguments, &config),
-        Some(Command::Backup { file }) => print(backup(&config, file)),
+        Some(Command::Backup { directory }) => print(back_up(&config, directory)),
         Some(Command::History(asked)) => print(history(&config, asked)),
         Some(Command::User(command)) => print(accounts::user(&config, command)),
         Some(Command::Group(command)) => print(accounts::group(&config, command)),
@@ -179,13 +181,6 @@ fn stored(report: &centrala_store::Report) -> String {
     page
 }
 
-fn backup(config: &Config, file: &Path) -> Result<String, String> {
-    let directory = config.data.directory().map_err(|error| error.to_string())?;
-    let directory = directory.ok_or("data: \":memory:\" keeps nothing to copy")?;
-    centrala_store::back_up(&directory, file).map_err(|error| error.to_string())?;
-    Ok(String::new())
-}
-
 /// Prints what a command has to say.
 fn print(said: Result<String, String>) -> ExitCode {
     match said.map(|page| std::io::stdout().lock().write_all(page.as_bytes())) {
@@ -214,6 +209,9 @@ fn open(
     })?;
     // The server holds back what could tell of a change until it is durable.
     store.store().gather_directory();
+    if let Err(error) = store.store().reserve() {
+        tracing::warn!(%error, "the first messages may wait for the disk");
+    }
     tracing::info!("{}", store.describe());
     if let Some(aside) = &restored.quarantined {
         tracing::error!("the store was damaged: moved to {}, begins anew", aside.display());

@@ -132,6 +132,41 @@ fn mail_comes_after_a_restart_by_priority_then_in_order() {
 }
 
 #[test]
+fn mail_of_a_group_that_was_removed_is_not_of_the_next_one_of_its_number() {
+    let (data, key) = (tempfile::tempdir().unwrap(), key());
+    let one = "[limits]\ntopics = 1\n[accounts]\nregistrations_per_minute = 60000\n";
+    let server = Server::with_data(key, Some(data.path()), "topics = 1\n", one);
+    let owner = server.log_in("owner");
+    assert_eq!(owner.request(request::NEW_TOPIC, 0, 0, "news"), 0);
+    let reader = server.log_in("reader");
+    assert_eq!(reader.request(request::SUBSCRIBE, 0, -1, ""), 0);
+    // Its queue is gone, and with it its session.
+    drop(reader);
+    let publish = |owner: &Topics, text| assert_eq!(owner.request(request::PUBLISH, 0, 3, text), 0);
+    publish(&owner, "of news");
+    end(server);
+    let config = data.path().join("one.toml");
+    std::fs::write(&config, format!("{one}[direct]\n")).unwrap();
+    let group = |arguments: [&str; 2]| {
+        let config = ["--config", config.to_str().unwrap(), "group"];
+        printed(&centralad(data.path(), &[&config[..], &arguments].concat()))
+    };
+    assert_eq!(
+        (group(["remove", "news"]), group(["add", "sport"])),
+        ("".into(), "group 1: sport\n".into())
+    );
+    let server = Server::with_data(key, Some(data.path()), "topics = 1\n", one);
+    let owner = server.log_in("owner");
+    let reader = server.log_in("reader");
+    assert_eq!(reader.request(request::SUBSCRIBE, 0, -1, ""), 0);
+    publish(&owner, "of sport");
+    assert_eq!(reader.next(kind::TOPIC).2, "sport: of sport");
+    // From nobody, if it was given to the queue that was gone by then: no sender is in it.
+    let (of, _, text) = reader.next(0);
+    assert!(of >= kind::DIRECT && text == "#0: of news", "{of} {text}");
+}
+
+#[test]
 fn a_queue_client_goes_on_after_its_server_was_killed() {
     let data = tempfile::tempdir().unwrap();
     let key = key();
@@ -233,9 +268,9 @@ fn check_changes_nothing_and_a_backup_is_a_store() {
     let page = printed(&centralad(data.path(), &["check"]));
     assert!(page.contains("a server has it") && page.contains(says), "{page}");
     // While it runs.
-    let copy = tempfile::tempdir().unwrap();
-    let file = copy.path().join("store.db");
-    let name = file.to_str().unwrap();
+    let beside = tempfile::tempdir().unwrap();
+    let copy = beside.path().join("copy");
+    let name = copy.to_str().unwrap();
     printed(&centralad(data.path(), &["backup", name]));
     let again = centralad(data.path(), &["backup", name]);
     assert_eq!(again.status.code(), Some(1));
@@ -246,7 +281,7 @@ fn check_changes_nothing_and_a_backup_is_a_store() {
     let page = printed(&centralad(data.path(), &["check"]));
     assert!(!page.contains("a server has it") && page.contains(says), "{page}");
     assert_eq!(everything(data.path()), before);
-    let backed_up = printed(&centralad(copy.path(), &["user", "list"]));
+    let backed_up = printed(&centralad(&copy, &["user", "list"]));
     assert_eq!(backed_up, "1\tanna\t-\t0\n2\tbartek\t-\t10\n");
     assert_eq!(printed(&centralad(data.path(), &["user", "list"])), backed_up);
 }

@@ -4,10 +4,12 @@ use crate::batch::{Batch, LogRow, MailRow, Op};
 use crate::chats::Chats;
 use crate::key::Key;
 use crate::rows::{
-    LOG, LogSum, Own, USER, UserRow, group_sum, image_sum, mail_sum, user_row, user_sum,
+    GIVEN, LOG, LogSum, Own, RESERVED, USER, UserRow, group_sum, image_sum, mail_sum, newest_sum,
+    user_row, user_sum,
 };
 use crate::sum::{self, Table};
 use crate::waiting;
+use centrala_core::host::FORMER_GROUP;
 use rusqlite::{Connection, OptionalExtension, Result, Statement, params};
 use std::collections::HashSet;
 
@@ -17,6 +19,8 @@ pub(crate) struct Applied {
     /// What the number of messages that a user has waiting differs by: a mail that was there
     /// already, or one settled that was not.
     pub(crate) waiting: Vec<(u32, i64)>,
+    /// Up to which sequences are reserved now, if it said so.
+    pub(crate) reserved: u64,
 }
 
 /// The statements of the writer, compiled once.
@@ -43,12 +47,14 @@ pub(crate) struct Apply<'c> {
     put_log: Statement<'c>,
     put_history: Statement<'c>,
     put_mail: Statement<'c>,
-    sent: Statement<'c>,
-    drop_sender: Statement<'c>,
+    own_from: Statement<'c>,
+    own_of: Statement<'c>,
+    put_own: Statement<'c>,
     settle: Statement<'c>,
     settle_any: Statement<'c>,
     put_image: Statement<'c>,
     put_newest: Statement<'c>,
+    drop_newest: Statement<'c>,
     put_pair: Statement<'c>,
     chats: Chats<'c>,
     waiting: waiting::Keep<'c>,
@@ -94,18 +100,17 @@ impl<'c> Apply<'c> {
             put_mail: sql("INSERT INTO mailbox
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
                  ON CONFLICT DO NOTHING")?,
-            sent: sql(
-                "SELECT user, priority, sequence, id, last, grp, about, image, time, text, sum
-                 FROM mailbox WHERE sender = ?1 AND text IS NOT NULL",
-            )?,
-            drop_sender: sql("UPDATE mailbox SET sender = 0, sum = ?4
+            own_from: sql(&format!("{OWN} WHERE sender = ?1 AND text IS NOT NULL"))?,
+            own_of: sql(&format!("{OWN} WHERE grp = ?1 AND text IS NOT NULL"))?,
+            put_own: sql("UPDATE mailbox SET sender = ?4, grp = ?5, sum = ?6
                  WHERE user = ?1 AND priority = ?2 AND sequence = ?3")?,
             settle: sql("DELETE FROM mailbox WHERE user = ?1 AND priority = 3 AND sequence = ?2")?,
             settle_any: sql("DELETE FROM mailbox
                  WHERE user = ?1 AND priority IN (1, 2, 4, 5) AND sequence = ?2")?,
             put_image: sql("INSERT INTO images VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT DO NOTHING")?,
-            put_newest: sql("INSERT OR REPLACE INTO newest VALUES (1, ?1, ?2)")?,
+            put_newest: sql("INSERT OR REPLACE INTO newest VALUES (?1, ?2, ?3)")?,
+            drop_newest: sql("DELETE FROM newest WHERE id = ?1")?,
             put_pair: sql("INSERT OR IGNORE INTO pairs VALUES (?1, ?2), (?2, ?1)")?,
             chats: Chats::new(connection)?,
             waiting: waiting::Keep::new(connection)?,
@@ -193,16 +198,15 @@ impl<'c> Apply<'c> {
                 });
                 let known = row.optional().unwrap_or(None).flatten();
                 if known.is_none() {
-                    self.drop_members.execute([number])?;
-                    self.chats.forget_group(number)?;
+                    // Nothing of a former one is left.
+                    self.forget_group(number)?;
                 }
                 let since = known.unwrap_or(since);
                 let sum = group_sum(number, owner, since, name);
                 self.put_group.execute((number, name, owner, since, sum))?;
             }
             Op::NoGroup { number } => {
-                self.drop_members.execute([number])?;
-                self.chats.forget_group(number)?;
+                self.forget_group(number)?;
                 self.drop_group.execute([number])?;
             }
             Op::Member { user, group, left } => {
@@ -223,9 +227,11 @@ impl<'c> Apply<'c> {
                     self.put_image.execute((key, hash, name, kind, size, sum))?;
                 }
             }
-            Op::Newest { sequence } => {
-                let key = sequence as i64;
-                self.put_newest.execute((key, sum::of(Table::Newest, [key], None)))?;
+            Op::Newest { sequence } => self.put_newest(GIVEN, sequence)?,
+            Op::Reserve { sequence: 0 } => drop(self.drop_newest.execute([RESERVED])?),
+            Op::Reserve { sequence } => {
+                self.put_newest(RESERVED, sequence)?;
+                applied.reserved = sequence;
             }
             Op::Password { user, hash } => {
                 if let Some(row) = self.user(user)? {
@@ -261,6 +267,11 @@ impl<'c> Apply<'c> {
         let UserRow { name, password, since } = user;
         self.put_user.execute((number, name, password, since, user_sum(number, user)))?;
         Ok(())
+    }
+
+    fn put_newest(&mut self, id: i64, sequence: u64) -> Result<()> {
+        let sequence = sequence as i64;
+        self.put_newest.execute((id, sequence, newest_sum(id, sequence))).map(drop)
     }
 
     /// The newest message of the log; 0 if there is none.
@@ -346,19 +357,42 @@ impl<'c> Apply<'c> {
                 self.put_group.execute((group, name, 0, since, sum))?;
             }
         }
-        type Sent = (u32, u8, i64, u32, bool, u32, Option<u32>, Option<bool>, i64, Vec<u8>, i64);
-        let sent: Vec<Sent> =
-            self.sent.query_map([number], |row| row.try_into())?.collect::<Result<_>>()?;
-        for (user, priority, sequence, id, last, group, about, image, time, text, sum) in sent {
-            let of = |from| {
-                let (about, image) = (about.unwrap_or(0), image.unwrap_or(false));
-                let own = Own { from, group, about, image, time: time as u64, text: &text };
-                mail_sum(user, priority, sequence, id, last, Some(own))
-            };
-            if of(number) == sum {
-                self.drop_sender.execute((user, priority, sequence, of(0)))?;
-            }
-        }
-        Ok(())
+        change_own(&mut self.own_from, &mut self.put_own, number, |own| own.from = 0)
     }
+
+    /// Nobody is a member of it, nothing is said about it, and what waits is not of it. What shares
+    /// the text of the log is told from mail of a later group of that number by its age.
+    fn forget_group(&mut self, number: u32) -> Result<()> {
+        self.drop_members.execute([number])?;
+        self.chats.forget_group(number)?;
+        change_own(&mut self.own_of, &mut self.put_own, number, |own| own.group = FORMER_GROUP)
+    }
+}
+
+/// What [`change_own`] reads of mail that has its own text.
+const OWN: &str =
+    "SELECT user, priority, sequence, id, last, sender, grp, about, image, time, text,
+    sum FROM mailbox";
+
+/// Changes the mail that `find` finds.
+fn change_own(
+    find: &mut Statement<'_>,
+    put: &mut Statement<'_>,
+    number: u32,
+    change: impl Fn(&mut Own<'_>),
+) -> Result<()> {
+    type Row = (u32, u8, i64, u32, bool, u32, u32, Option<u32>, Option<bool>, i64, Vec<u8>, i64);
+    let found: Vec<Row> = find.query_map([number], |row| row.try_into())?.collect::<Result<_>>()?;
+    for (user, priority, sequence, id, last, from, group, about, image, time, text, sum) in found {
+        // Of an older version they are missing.
+        let (about, image) = (about.unwrap_or(0), image.unwrap_or(false));
+        let mut own = Own { from, group, about, image, time: time as u64, text: &text };
+        let sum_of = |own: Own<'_>| mail_sum(user, priority, sequence, id, last, Some(own));
+        // A damaged row stays as it is: it must not come by a good checksum.
+        if sum_of(own) == sum {
+            change(&mut own);
+            put.execute((user, priority, sequence, own.from, own.group, sum_of(own)))?;
+        }
+    }
+    Ok(())
 }

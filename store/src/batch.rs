@@ -110,6 +110,10 @@ pub(crate) enum Op {
     Newest {
         sequence: u64,
     },
+    /// Sequences up to this may be given; 0: none beyond the newest.
+    Reserve {
+        sequence: u64,
+    },
     Mail(MailRow),
     Settled {
         user: u32,
@@ -127,6 +131,8 @@ impl Op {
                 true
             }
             Op::Session { user, .. } => *user == 0,
+            // It is one row, and live messages go on where there is no room.
+            Op::Reserve { .. } => true,
             Op::Password { hash, .. } => hash.is_none(),
             _ => false,
         }

@@ -5,8 +5,8 @@ use crate::chats::seen_sum;
 use crate::error::Error;
 use crate::images::{IMAGE, image_row};
 use crate::key::Key;
-use crate::reader::{Log, MAIL, mail_of};
-use crate::rows::{LogSum, USER, chat_sum, group_sum, user_row};
+use crate::pages::{Log, MAIL, mail_of};
+use crate::rows::{LogSum, USER, chat_sum, group_sum, newest_sum, user_row};
 use crate::sum::{self, Table};
 use crate::view::View;
 use rusqlite::{Connection, Result as Sql, Row};
@@ -163,9 +163,8 @@ fn tables(connection: &Connection, report: &mut Report) {
         let (user, conversation): (u32, Key) = (row.get(0)?, row.get(1)?);
         Ok(row.get::<_, i64>(3)? == seen_sum(user, conversation, row.get(2)?))
     });
-    each(connection, report, "newest", "SELECT sequence, sum FROM newest", |row| {
-        let sequence: i64 = row.get(0)?;
-        Ok(row.get::<_, i64>(1)? == sum::of(Table::Newest, [sequence], None))
+    each(connection, report, "newest", "SELECT id, sequence, sum FROM newest", |row| {
+        Ok(row.get::<_, i64>(2)? == newest_sum(row.get(0)?, row.get(1)?))
     });
     // A message, and its place in a history.
     report.messages = each(

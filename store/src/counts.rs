@@ -5,8 +5,9 @@
 //! that a history of a million messages does not keep others from being answered.
 
 use crate::chats::seen_sum;
+use crate::kept::Conversation;
 use crate::key::Key;
-use crate::reader::{Conversation, Pages, Sinces, unless_damaged};
+use crate::pages::{Pages, Sinces, unless_damaged};
 use crate::sum;
 use centrala_core::host::Count;
 use centrala_core::request::Chat;

@@ -1,6 +1,6 @@
 //! Images: the store knows whose bytes a message is, and not the bytes.
 
-use crate::reader::{PAGE, unless_damaged};
+use crate::pages::{PAGE, unless_damaged};
 use crate::rows::image_sum;
 use crate::sum;
 use rusqlite::{Connection, OptionalExtension, Result as Sql, Row, Statement};

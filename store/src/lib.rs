@@ -45,7 +45,9 @@ mod check;
 mod counts;
 mod error;
 mod images;
+mod kept;
 mod key;
+mod pages;
 mod place;
 mod prune;
 mod reader;
@@ -62,11 +64,10 @@ pub use backup::back_up;
 pub use check::{Damage, Report, check};
 pub use error::Error;
 pub use images::Image;
+pub use kept::{Conversation, HistoryPage, KeptMail, KeptMessage, MailPage};
+pub use pages::{PAGE, PAGE_BYTES, PLACES};
 pub use place::FILE;
-pub use reader::{
-    Conversation, HistoryPage, KeptMail, KeptMessage, MailPage, PAGE, PAGE_BYTES, PLACES, Reader,
-    wait,
-};
+pub use reader::{Reader, wait};
 pub use restore::{Counter, Group, Membership, PrivateChat, Restored, Session, User, Waiting};
 pub use store::Store;
 pub use view::View;

@@ -1,7 +1,7 @@
 //! What a server reads at its start.
 
 use crate::error::Error;
-use crate::rows::{USER, UserRow, chat_sum, group_sum, user_row};
+use crate::rows::{USER, UserRow, chat_sum, group_sum, newest_sum, user_row};
 use crate::sum::{self, Table};
 use crate::waiting;
 use centrala_core::host::{Posted, Record};
@@ -100,7 +100,8 @@ pub struct Restored {
     pub counters: Vec<Counter>,
     /// Users for whom mail waits, by number.
     pub mail: Vec<Waiting>,
-    /// The sequence of the newest message, whether or not it was kept; 0 if there is none.
+    /// The newest sequence that may have been given, whether or not its message was kept; 0 if none
+    /// was.
     pub newest: u64,
     /// No mail that waits has a lower sequence; `None` if none waits.
     pub lowest_mail: Option<u64>,
@@ -206,9 +207,10 @@ pub(crate) fn load(
                 Ok(sum::good(row.get(3)?, sum).then_some(Counter { kind, key, value }))
             },
         )?;
-        let given = rows(connection, "SELECT sequence, sum FROM newest", &mut damaged, |row| {
-            let sequence: i64 = row.get(0)?;
-            Ok(sum::good(row.get(1)?, sum::of(Table::Newest, [sequence], None)).then_some(sequence))
+        let given = "SELECT id, sequence, sum FROM newest";
+        let given = rows(connection, given, &mut damaged, |row| {
+            let (id, sequence): (i64, i64) = (row.get(0)?, row.get(1)?);
+            Ok(sum::good(row.get(2)?, newest_sum(id, sequence)).then_some(sequence))
         })?;
         restored.damaged = damaged;
         let newest = "SELECT max(sequence) FROM log";
@@ -219,7 +221,7 @@ pub(crate) fn load(
         let highest = waiting.values().map(|waiting| waiting.highest).max();
         restored.lowest_mail = lowest.map(|lowest| lowest as u64);
         restored.newest =
-            newest.max(highest).max(given.first().copied()).map_or(0, |newest| newest as u64);
+            newest.max(highest).max(given.into_iter().max()).map_or(0, |newest| newest as u64);
         let counts: HashMap<u32, u32> = waiting
             .iter()
             .map(|(&user, waiting)| (user, u32::try_from(waiting.messages).unwrap_or(u32::MAX)))

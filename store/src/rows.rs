@@ -109,6 +109,18 @@ pub(crate) fn group_sum(number: u32, owner: u32, since: i64, name: &[u8]) -> i64
     sum::of(Table::Group, [number.into(), owner.into(), since], Some(name))
 }
 
+/// In `newest`: the newest sequence that was given, where the log has an older one only.
+pub(crate) const GIVEN: i64 = 1;
+/// In `newest`: up to which sequence they may have been given, while a server has the store.
+pub(crate) const RESERVED: i64 = 2;
+
+pub(crate) fn newest_sum(id: i64, sequence: i64) -> i64 {
+    match id {
+        GIVEN => sum::of(Table::Newest, [sequence], None),
+        _ => sum::of(Table::Newest, [sequence, id], None),
+    }
+}
+
 pub(crate) fn chat_sum(group: u32, user: u32) -> i64 {
     sum::of(Table::Chat, [group.into(), user.into()], None)
 }

@@ -11,12 +11,14 @@
 //! `history` also names the sender of each message, so that those of others are counted without the
 //! log, and `pairs` names, for each user, those with whom it has direct messages: both are thin, and
 //! follow from the log. `seen` says how far a user has seen a conversation; conversation 0 is all its
-//! direct messages. `images` says which image a message of the log is. `newest` is one row: the
-//! newest sequence ever given, where the log has an older one only.
+//! direct messages. `images` says which image a message of the log is. `newest` has two rows
+//! at most: the newest sequence ever given, where the log has an older one only, and, while a server
+//! has the store or if one was killed, up to which it may have given them.
 //!
 //! Numbers of users and groups are used again after a removal. `since` is the newest message when
-//! the user or group was made: what is older belongs to a former one of that number, and no history
-//! shows it.
+//! the user or group was made: what is older belongs to a former one of that number. No history
+//! shows it, and mail of it is of no group any more. Mail with a text of its own may be numbered
+//! otherwise: its group is taken away with the group itself.
 
 use crate::canary::{self, Canary};
 use crate::error::Error;
@@ -27,7 +29,7 @@ use std::path::Path;
 const APPLICATION: i32 = i32::from_be_bytes(*b"CNTR");
 
 /// How a file comes from one schema version to the next. An empty file is version 0.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     "
     CREATE TABLE users (
         number INTEGER PRIMARY KEY, name BLOB NOT NULL, password BLOB, since INTEGER NOT NULL,
@@ -101,6 +103,9 @@ const STEPS: [&str; 2] = [
     CREATE TABLE newest (
         id INTEGER PRIMARY KEY, sequence INTEGER NOT NULL, sum INTEGER NOT NULL
     );
+",
+    "
+    CREATE INDEX mailbox_own_group ON mailbox (grp) WHERE text IS NOT NULL;
 ",
 ];
 

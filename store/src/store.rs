@@ -4,16 +4,14 @@
 use crate::batch::{Batch, Op};
 use crate::error::Error;
 use crate::images::Image;
-use crate::key::Key;
 use crate::place::{Place, Reserve, wal_of};
 use crate::reader::{self, Question, Reader};
 use crate::restore::{self, Restored};
 use crate::schema::{self, Synced};
 use crate::writer::{self, Completion, Outcome, Request};
 use crate::{Durability, Options, Shared, backup};
-use centrala_core::exchange::Token;
-use centrala_core::host::{self, NoRoom, Record};
-use centrala_core::request::Chat;
+use centrala_core::exchange::{Token, message_id};
+use centrala_core::host::NoRoom;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -21,6 +19,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
+
+mod records;
+
+/// Sequences that are reserved at once, at least. A server that is killed skips at most so many, or
+/// four times as many as came during one commit.
+const AHEAD: u64 = 4096;
+/// No message has one that is lower, but for those that were handed back.
+const FIRST: u64 = u64::MAX - message_id(u64::MAX);
 
 /// A store that is open. It belongs to the one thread that has the exchange; whoever reads has a
 /// [`Reader`].
@@ -53,11 +59,17 @@ pub struct Store {
     newest: u64,
     /// What the log, or else `newest` in the file, has of it, with what is in the batch.
     written: u64,
+    /// Up to here sequences may be given: those of a server that is killed are not given again.
+    reserved: u64,
+    /// What that will be when all that was written is committed.
+    reserving: u64,
+    /// `newest` when the last commit began.
+    committing: u64,
     /// Memberships, with what is left of each.
     members: HashMap<(u32, u32), i32>,
     /// The owners of groups.
     owners: HashMap<u32, u32>,
-    /// A commit within [`host::Store::write`] failed: what was written before it is gone too.
+    /// A commit within [`write`](centrala_core::host::Store::write) failed: what was written before it is gone too.
     lost: Option<Error>,
     /// Changes of the directory wait for the next commit too.
     gathers: bool,
@@ -146,6 +158,9 @@ impl Store {
             imaged: None,
             newest: restored.newest,
             written: restored.newest,
+            reserved: 0,
+            reserving: 0,
+            committing: restored.newest.max(FIRST),
             members: members.collect(),
             owners: restored.groups.iter().map(|group| (group.number, group.owner)).collect(),
             lost: None,
@@ -223,6 +238,10 @@ impl Store {
             self.written = self.newest;
             self.batch.push(Op::Newest { sequence: self.newest });
         }
+        if !self.batch.is_empty() && self.reserved != 0 {
+            self.reserve_ahead();
+        }
+        self.committing = self.newest.max(FIRST);
         let lost = self.lost.take();
         if self.batch.is_empty() && self.underway.is_empty() {
             return done(lost.map_or(Ok(()), Err));
@@ -235,6 +254,42 @@ impl Store {
         {
             self.underway.pop_back();
             done(Err(Error::Closed));
+        }
+    }
+
+    /// Reserves the first sequences: messages may be given them as soon as they come. Without this
+    /// the first message waits for it.
+    ///
+    /// # Errors
+    /// It could not be written. The first message tries again.
+    pub fn reserve(&mut self) -> Result<(), Error> {
+        self.reserve_ahead();
+        self.commit_within()
+    }
+
+    /// Reserves more sequences if half of those that were have been given: enough for as many
+    /// messages as come during several commits.
+    fn reserve_ahead(&mut self) {
+        let newest = self.newest.max(FIRST);
+        let ahead = newest.saturating_sub(self.committing).saturating_mul(4).max(AHEAD);
+        if self.reserving < newest.saturating_add(ahead / 2) {
+            self.reserving = newest.saturating_add(ahead);
+            self.batch.push(Op::Reserve { sequence: self.reserving });
+        }
+    }
+
+    /// A message has a sequence that is not known to be reserved.
+    #[cold]
+    fn await_reserved(&mut self) {
+        self.keep_count();
+        if self.reserved >= self.newest {
+            return;
+        }
+        self.reserve_ahead();
+        // Where nothing can be written, live messages do not wait: the next commit tries it in the
+        // room of the reserve.
+        if !self.shared.failed() {
+            let _ = self.commit_within();
         }
     }
 
@@ -253,7 +308,7 @@ impl Store {
     }
 
     /// Holds what is to be kept as the password of a user that is about to be made: the record of
-    /// it brings this token ([`Ask::Prepare`](host::Ask::Prepare)). Nothing of it is on the disk
+    /// it brings this token ([`Ask::Prepare`](centrala_core::host::Ask::Prepare)). Nothing of it is on the disk
     /// before that.
     pub fn hold_secret(&mut self, token: Token, hash: String) {
         self.secrets.insert(token, hash);
@@ -265,7 +320,7 @@ impl Store {
     }
 
     /// Holds the image that the next message is which the exchange says is one
-    /// ([`Posted::image`](host::Posted::image)): what is noted of it is durable with the message.
+    /// ([`Posted::image`](centrala_core::host::Posted::image)): what is noted of it is durable with the message.
     pub fn hold_image(&mut self, image: Image) {
         (self.image, self.imaged) = (Some(image), None);
     }
@@ -354,6 +409,7 @@ impl Store {
             self.underway.pop_front();
             match outcome {
                 Outcome::Committed(applied) => {
+                    self.reserved = self.reserved.max(applied.reserved);
                     for (user, change) in applied.waiting {
                         self.count(user, change);
                     }
@@ -361,6 +417,7 @@ impl Store {
                 Outcome::Failed(waiting) => {
                     // The log lacks what the batch had.
                     self.written = 0;
+                    self.reserving = self.reserved;
                     if let Some(waiting) = waiting {
                         (self.waiting, self.total) = (HashMap::new(), 0);
                         for (user, waiting) in waiting {
@@ -381,161 +438,16 @@ impl Store {
     }
 }
 
-impl host::Store for Store {
-    /// A user, a group, a new membership or the end of one is durable when this returns, unless
-    /// they are gathered ([`Store::gather_directory`]): all that was written before it is committed
-    /// with it. All else is at the next commit.
-    ///
-    /// Mail beyond a limit is refused, and so is everything that needs room while the disk is full
-    /// or fails; what was delivered may be settled all the same.
-    fn write(&mut self, record: Record<'_>) -> Result<(), NoRoom> {
-        match record {
-            Record::Posted(posted) => {
-                self.newest = self.newest.max(posted.sequence);
-                if self.shared.failed() || !self.batch.fits(posted.text.len()) {
-                    return Err(NoRoom);
-                }
-                self.batch.log(&posted);
-                self.written = self.written.max(posted.sequence);
-                if posted.image
-                    && let Some(image) = self.image.take()
-                {
-                    self.batch.image(posted.sequence, &image);
-                    self.imaged = Some(posted.sequence);
-                }
-                Ok(())
-            }
-            Record::Mail(mail) => {
-                let limits = self.shared.options.limits;
-                if self.waiting(mail.user) >= limits.mailbox || self.total >= limits.mail {
-                    self.keep_count();
-                }
-                if self.shared.failed()
-                    || self.waiting(mail.user) >= limits.mailbox
-                    || self.total >= limits.mail
-                    || !self.batch.fits(mail.text.len())
-                {
-                    return Err(NoRoom);
-                }
-                self.batch.mail(&mail);
-                self.count(mail.user, 1);
-                Ok(())
-            }
-            Record::Chat { group, user } => self.take_now(Op::Chat { group, user }),
-            Record::Seen { user, chat, sequence } => {
-                let conversation = match chat {
-                    None => Some(Key::DIRECT),
-                    Some(Chat::Group(group)) => Key::of(0, 0, group, 0),
-                    Some(Chat::Direct(other)) => Key::of(user, other, 0, 0),
-                    Some(Chat::Private { group, user: with }) => {
-                        // The other one is its owner.
-                        let owner = self.owners.get(&group).copied().unwrap_or(0);
-                        Key::of(owner, with, 0, group)
-                    }
-                };
-                // Nobody is in one that is over.
-                let Some(conversation) = conversation else { return Ok(()) };
-                self.take(Op::Seen { user, conversation, sequence })
-            }
-            Record::Session { dialect, address, user } => {
-                self.note_session(dialect as u8, address, user)
-            }
-            Record::Settled { user, sequence } => {
-                self.batch.settle(user, sequence);
-                self.count(user, -1);
-                Ok(())
-            }
-            Record::User { number, name, secret } => {
-                // A user that has a password is never made without it.
-                let password = match secret {
-                    Some(token) => Some(self.secrets.remove(&token).ok_or(NoRoom)?),
-                    None => None,
-                };
-                let name = self.name(name)?;
-                let password = password.map(|password| self.batch.copy(password.as_bytes()));
-                let new = self.users.insert(number);
-                if new {
-                    self.forget(number);
-                }
-                self.take_now(Op::User { number, name, password }).inspect_err(|_| {
-                    if new {
-                        self.users.remove(&number);
-                    }
-                })
-            }
-            Record::NoUser { number } => {
-                self.users.remove(&number);
-                self.forget(number);
-                self.take_now(Op::NoUser { number })
-            }
-            Record::Group { number, name, owner } => {
-                let name = self.name(name)?;
-                self.take_now(Op::Group { number, name, owner })?;
-                self.owners.insert(number, owner);
-                Ok(())
-            }
-            Record::NoGroup { number } => {
-                self.take_now(Op::NoGroup { number })?;
-                self.members.retain(|(_, group), _| *group != number);
-                self.owners.remove(&number);
-                Ok(())
-            }
-            Record::Member { user, group, left } => {
-                // A countdown, or a renewal: at the next commit.
-                let known = self.members.contains_key(&(user, group));
-                let op = Op::Member { user, group, left };
-                if known {
-                    self.take(op)?
-                } else {
-                    self.take_now(op)?
-                }
-                self.members.insert((user, group), left);
-                Ok(())
-            }
-            Record::NoMember { user, group } => {
-                // The last of a countdown: at the next commit.
-                let last = self.members.get(&(user, group)) == Some(&1);
-                let op = Op::NoMember { user, group };
-                if last {
-                    self.take(op)?
-                } else {
-                    self.take_now(op)?
-                }
-                self.members.remove(&(user, group));
-                Ok(())
-            }
-        }
-    }
-
-    fn history(&self) -> bool {
-        true
-    }
-}
-
-impl Store {
-    /// Nothing waits for a user that is gone, or has just come.
-    fn forget(&mut self, user: u32) {
-        self.batch.forget_mail_of(user);
-        let waiting = i64::from(self.waiting(user));
-        if waiting != 0 {
-            self.batch.waiting.push((user, -waiting));
-            self.count(user, -waiting);
-        }
-        self.members.retain(|(of, _), _| *of != user);
-        for owner in self.owners.values_mut().filter(|owner| **owner == user) {
-            *owner = 0;
-        }
-    }
-}
-
 impl Drop for Store {
     fn drop(&mut self) {
         backup::close(&self.shared);
         let _ = self.questions.send(Question::Close);
         // What was not committed may have been delivered: its numbers are not given again.
-        if (self.written < self.newest || !self.batch.is_empty()) && !self.shared.failed() {
+        let unwritten = self.written < self.newest || !self.batch.is_empty();
+        if (unwritten || self.reserving != 0) && !self.shared.failed() {
             let mut batch = Batch::default();
             batch.push(Op::Newest { sequence: self.newest });
+            batch.push(Op::Reserve { sequence: 0 });
             let _ = self.requests.send(Request::Commit(batch, Box::new(|_| {})));
         }
         for (i, thread) in self.threads.drain(..).enumerate() {

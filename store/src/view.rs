@@ -1,8 +1,10 @@
 //! A store as somebody else sees it: read beside its server or without one, and left without a trace.
 
 use crate::error::Error;
+use crate::images::Images;
+use crate::kept::{Conversation, HistoryPage};
+use crate::pages::Pages;
 use crate::place::{FILE, Look, journal_of, look, wal_of};
-use crate::reader::{Conversation, HistoryPage, Pages};
 use crate::restore::{self, Restored};
 use crate::schema;
 use rusqlite::Connection;
@@ -110,6 +112,16 @@ impl View {
             Some(connection) => Ok(restore::load(connection, &self.file)?.0),
             None => Ok(Restored::default()),
         }
+    }
+
+    /// As [`Reader::image_hashes`](crate::Reader::image_hashes).
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn image_hashes(&self, after: Option<[u8; 32]>) -> Result<Vec<[u8; 32]>, Error> {
+        let Some(connection) = &self.connection else { return Ok(Vec::new()) };
+        let hashes = Images::new(connection).and_then(|mut images| images.hashes(after));
+        hashes.map_err(|error| Error::engine(&self.file, &error))
     }
 
     /// As [`Reader::history`](crate::Reader::history).

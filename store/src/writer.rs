@@ -229,7 +229,7 @@ impl Writer<'_> {
         self.probe_at = Instant::now() + PROBE;
         let in_order = self.owed.is_empty();
         let again = |op: &Op| {
-            matches!(op, Op::Settled { .. })
+            matches!(op, Op::Settled { .. } | Op::Reserve { .. })
                 || (in_order && batch.directory && op.is_of_directory())
         };
         let (mut result, mut directory_made) = (Err(error.clone()), false);

@@ -3,7 +3,7 @@
 
 mod common;
 
-use centrala_core::host::{Count, Record, Store as _};
+use centrala_core::host::{Count, FORMER_GROUP, Record, Store as _};
 use centrala_core::request::Chat;
 use centrala_store::{Conversation, Options, Retention, Store, View, check, wait};
 use common::{Act, FIRST, Message, history, message, open, options, texts, until, users};
@@ -219,6 +219,63 @@ fn the_numbers_of_messages_that_were_not_kept_are_not_given_again() {
     assert!(wait(|answer| store.reader().message(FIRST + 77, answer)).unwrap().is_none());
 }
 
+/// What a server that is killed now leaves.
+fn killed(dir: &TempDir) -> u64 {
+    let left = TempDir::new().unwrap();
+    common::copy(dir.path(), left.path());
+    let (_store, restored) = Store::open(left.path(), &options()).unwrap();
+    restored.newest
+}
+
+#[test]
+fn the_numbers_of_messages_that_were_not_committed_are_not_given_again_after_a_kill() {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(&dir);
+    advert(&mut store);
+    // Delivered as soon as it is written, whatever becomes of its commit.
+    let deliver = |store: &mut Store, n| {
+        Act::Posted(message(n, 1, 2, "live")).play(store).unwrap();
+    };
+    let mut random = common::Random::new(7);
+    let mut given = 4;
+    for round in 0..12 {
+        let burst = 1 << random.below(13);
+        for _ in 0..random.below(burst) {
+            given += 1;
+            deliver(&mut store, given);
+        }
+        // Some go on to the disk beside the next ones.
+        if round % 3 != 0 {
+            store.begin_commit(|_| {});
+        }
+        let newest = killed(&dir);
+        assert!(newest >= FIRST + given, "{} was given, and {} will be", FIRST + given, newest + 1);
+        assert!(newest <= FIRST + given + (1 << 16), "not beyond all measure");
+    }
+    // A server that is ended in order, or begins anew after one that was killed, skips none.
+    store.close().unwrap();
+    assert_eq!(killed(&dir), FIRST + given);
+    drop(open(&dir));
+    assert_eq!(killed(&dir), FIRST + given);
+}
+
+#[test]
+fn sequences_are_reserved_with_the_commits_that_there_are_and_seldom() {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(&dir);
+    advert(&mut store);
+    store.reserve().unwrap();
+    let before = killed(&dir);
+    for n in 5..1000 {
+        Act::Posted(message(n, 1, 2, "live")).play(&mut store).unwrap();
+        assert!(store.is_dirty(), "no commit of its own");
+        if n % 9 == 0 {
+            store.commit().unwrap();
+        }
+    }
+    assert_eq!(killed(&dir), before, "the first block is not half gone");
+}
+
 #[test]
 fn places_are_of_the_newest_and_all_of_them_can_be_read() {
     let dir = TempDir::new().unwrap();
@@ -278,7 +335,51 @@ fn a_store_of_version_1_is_migrated_with_all_that_it_has() {
     store.close().unwrap();
     let report = check(dir.path()).unwrap();
     assert!(report.is_good(), "{report:?}");
-    assert_eq!((report.version, report.messages, report.mail), (2, 5, 4));
+    assert_eq!((report.version, report.messages, report.mail), (3, 5, 4));
+}
+
+/// The tables of version 2, as a server of that version left them: group 2 was another one before.
+const VERSION_2: &str = include_str!("version-2.sql");
+
+#[test]
+fn a_store_of_version_2_is_migrated_with_all_that_it_has() {
+    let dir = TempDir::new().unwrap();
+    let connection = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
+    connection.execute_batch(VERSION_2).unwrap();
+    connection.close().unwrap();
+    let report = check(dir.path()).unwrap();
+    assert!(report.is_good(), "{report:?}");
+    assert_eq!((report.version, report.messages, report.mail, report.images), (2, 7, 9, 1));
+    let (mut store, restored) = Store::open(dir.path(), &options()).unwrap();
+    assert_eq!((restored.damaged, restored.users.len(), restored.groups.len()), (0, 3, 2));
+    assert_eq!((restored.newest, restored.lowest_mail), (FIRST + 9, Some(FIRST - 3)));
+    assert_eq!((restored.memberships.len(), restored.chats.len()), (3, 1));
+    let groups = |store: &Store| -> Vec<(String, u32)> {
+        let mail = common::mail(&store.reader(), 2, 4).unwrap().into_iter();
+        mail.map(|mail| (String::from_utf8(mail.text).unwrap(), mail.group)).collect()
+    };
+    let none = FORMER_GROUP;
+    let mut want = [
+        ("oddane nowej", 2),
+        ("oddane z niczego", none),
+        ("oddane", 1),
+        ("wszyscy", 1),
+        ("dawna", none),
+        ("raz", 0),
+        ("wlasne z dawnej", none),
+        ("z nowej", 2),
+    ]
+    .map(|(text, group)| (text.to_owned(), group));
+    assert_eq!(groups(&store), want);
+    assert_eq!(counts(&store, 2, &[PRIVATE])[0], (PRIVATE, 2, 1));
+    store.write(Record::NoGroup { number: 2 }).unwrap();
+    store.write(Record::Group { number: 2, name: b"trzecia", owner: 1 }).unwrap();
+    (want[0].1, want[7].1) = (none, none);
+    assert_eq!(groups(&store), want);
+    store.close().unwrap();
+    let report = check(dir.path()).unwrap();
+    assert!(report.is_good(), "{report:?}");
+    assert_eq!((report.version, report.messages, report.mail, report.images), (3, 7, 9, 1));
 }
 
 /// `cargo test --release -p centrala-store --test conversations -- --ignored --nocapture`

@@ -89,7 +89,7 @@ fn check_finds_what_does_not_agree() {
         connection.close().unwrap();
         let report = check(&copy).unwrap();
         assert!(report.damage.iter().any(|damage| damage.table == table), "{sql}: {report:?}");
-        assert_eq!(report.version, 2);
+        assert_eq!(report.version, 3);
     }
     assert!(check(dir.path()).unwrap().is_good());
 }
@@ -166,7 +166,7 @@ fn a_file_that_is_cut_short_is_damaged() {
 
 #[test]
 fn a_newer_store_and_a_foreign_file_are_refused_and_left_alone() {
-    for (sql, newer) in [("PRAGMA user_version = 3", true), ("PRAGMA application_id = 7", false)] {
+    for (sql, newer) in [("PRAGMA user_version = 4", true), ("PRAGMA application_id = 7", false)] {
         let dir = TempDir::new().unwrap();
         open(&dir).close().unwrap();
         let file = dir.path().join("store.db");
@@ -177,7 +177,7 @@ fn a_newer_store_and_a_foreign_file_are_refused_and_left_alone() {
         let quarantine = Options { quarantine: true, ..options() };
         let error = Store::open(dir.path(), &quarantine).unwrap_err();
         match newer {
-            true => assert!(matches!(error, Error::Newer { found: 3, known: 2, .. }), "{error}"),
+            true => assert!(matches!(error, Error::Newer { found: 4, known: 3, .. }), "{error}"),
             false => assert!(matches!(error, Error::Foreign { .. }), "{error}"),
         }
         assert!(fs::read(&file).unwrap() == bytes);

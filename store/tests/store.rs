@@ -3,7 +3,7 @@
 mod common;
 
 use centrala_core::exchange::{Question, Token};
-use centrala_core::host::{Record, Store as _};
+use centrala_core::host::{FORMER_GROUP, Record, Store as _};
 use centrala_core::table::{Empty as _, Slot, Table};
 use centrala_store::{
     Conversation, Durability, Error, Limits, Options, Restored, Retention, Store, check, wait,
@@ -375,6 +375,48 @@ fn a_number_used_again_inherits_nothing() {
     assert_eq!(restored.users[1].name, b"barbara");
     assert_eq!((&restored.users[1].password, restored.groups[0].owner), (&None, 0));
     assert!(restored.memberships.is_empty() && restored.sessions.is_empty());
+    assert!(check(dir.path()).unwrap().is_good());
+}
+
+/// Group mail that shares its text with the log, that has its own, and that was handed back.
+fn group_mail(group: u32, first: u64, texts: [&str; 3]) -> Vec<Act> {
+    let [logged, own, back] = texts;
+    let logged = Message { group, ..message(first, 1, 0, logged) };
+    let own = Message { group, user: 2, ..message(first + 1, 1, 0, own) };
+    let back = Message { group, user: 2, sequence: FIRST - first, ..message(0, 1, 0, back) };
+    let mail = Message { user: 2, ..logged.clone() };
+    vec![Act::Posted(logged), Act::Mail(mail), Act::Mail(own), Act::Mail(back), Act::Commit]
+}
+
+#[test]
+fn mail_of_a_removed_group_is_not_of_the_next_one_of_that_number() {
+    let dir = TempDir::new().unwrap();
+    let mut store = open(&dir);
+    users(&mut store, &["anna", "bartek"]);
+    let mut acts = vec![Act::Group(1, b"news".to_vec(), 1), Act::Group(2, b"stays".to_vec(), 1)];
+    acts.extend(group_mail(1, 1, ["a", "b", "c"]));
+    acts.extend(group_mail(2, 3, ["d", "e", "f"]));
+    acts.extend([Act::NoGroup(1), Act::Group(1, b"sport".to_vec(), 1)]);
+    acts.extend(group_mail(1, 5, ["g", "h", "i"]));
+    for act in &acts {
+        act.play(&mut store).unwrap();
+    }
+    let groups = |store: &Store| -> BTreeMap<String, u32> {
+        let mail = mail(&store.reader(), 2, 4).unwrap().into_iter();
+        mail.map(|mail| (String::from_utf8(mail.text).unwrap(), mail.group)).collect()
+    };
+    let none = FORMER_GROUP;
+    let want = [("a", none), ("b", none), ("c", none), ("d", 2), ("e", 2), ("f", 2)];
+    let want = want.into_iter().chain([("g", 1), ("h", 1), ("i", 1)]);
+    let want: BTreeMap<String, u32> = want.map(|(text, group)| (text.into(), group)).collect();
+    assert_eq!(groups(&store), want);
+    store.close().unwrap();
+    let mut store = open(&dir);
+    assert_eq!(groups(&store), want);
+    // Nor is it of one that there is not.
+    store.write(Record::NoGroup { number: 2 }).unwrap();
+    assert_eq!(groups(&store).values().filter(|group| **group == none).count(), 6);
+    store.close().unwrap();
     assert!(check(dir.path()).unwrap().is_good());
 }
 

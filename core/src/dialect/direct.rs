@@ -11,7 +11,8 @@
 //! | 16     | 8      | `DST_username`, NUL-padded                                  |
 //! | 24     | len-24 | message, 0..=1000 bytes                                     |
 //!
-//! A name that does not fit 8 bytes is written `~k` (user number k); a group is `#name`, or `#k`.
+//! A name that does not fit 8 bytes is written `~k` (user number k); a group is `#name`, or `#k`,
+//! and `#0` if it is no more.
 //! A frame of type 1 with an empty `DST` is a hello: it binds the connection to `SRC`, and its text
 //! is the password where the user has one.
 
@@ -141,13 +142,13 @@ impl<'a> Frame<'a> {
             l0, l1, t0, t1, i0, i1, i2, i3, s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], d[0],
             d[1], d[2], d[3], d[4], d[5], d[6], d[7],
         ];
-        text.copy_from_slice(self.text);
+        crate::copy(text, self.text);
         Some(len)
     }
 }
 
 /// A name field: the name if it fits, else the mark and the number. `mark` is `#` for a group and
-/// nothing for a user, whose number is marked `~`.
+/// nothing for a user, whose number is marked `~`. Of no user it is empty; of no group it is `#0`.
 #[inline]
 pub fn name_field(name: &[u8], number: u32, group: bool) -> [u8; NAME_FIELD] {
     let mut field = [0; NAME_FIELD];
@@ -156,7 +157,7 @@ pub fn name_field(name: &[u8], number: u32, group: bool) -> [u8; NAME_FIELD] {
     let marks = usize::from(group);
     let (marks, rest) = if !name.is_empty() && name.len() <= NAME_FIELD - marks {
         (marks, name)
-    } else if number != 0 {
+    } else if number != 0 || group {
         (1, decimal(number, &mut digits))
     } else {
         return field;
@@ -205,6 +206,7 @@ impl Codec for Wire {
         direct_share: false,
         conversations: false,
         same_for_all: true,
+        quiet: false,
         overhead: HEADER as u32,
         text_max: TEXT_MAX as u32,
         row: 0,
@@ -286,7 +288,7 @@ impl Codec for Wire {
                 let Some(place) = out.get_mut(len..len.saturating_add(ellipsis.len())) else {
                     return 0;
                 };
-                place.copy_from_slice(ellipsis);
+                crate::copy(place, ellipsis);
                 let len = len.saturating_add(ellipsis.len());
                 if let Some(field) = out.first_chunk_mut::<2>() {
                     *field = (len as u16).to_be_bytes();

@@ -197,6 +197,7 @@ impl Codec for Wire {
         direct_share: false,
         conversations: false,
         same_for_all: false,
+        quiet: false,
         // "#group " and "name: " may stand before the text.
         overhead: (FIXED + 1 + 2 * (NAME_LENGTH + 2)) as u32,
         text_max: (TEXT - 1) as u32,
@@ -293,12 +294,13 @@ impl Codec for Wire {
             Event::Message(m) => {
                 let known = (1..=users).contains(&m.from.number) && !m.from.name.is_empty();
                 let first = if known { m.from.number } else { 0 };
-                let group = m.group.filter(|group| group.number <= groups);
+                let group = m.group.filter(|group| (1..=groups).contains(&group.number));
                 let second = group.map_or(0, |group| group.number);
                 let mut put = Element::begin(lane(to.user), lane(first) as i32, second as i32, out);
                 if let (Some(other), None) = (&m.group, group) {
                     put.bytes(b"#");
-                    put.bytes(other.name);
+                    // One that is no more has neither.
+                    put.bytes(if other.number == 0 { b"0" } else { other.name });
                     put.bytes(b" ");
                 }
                 if !known && !m.from.name.is_empty() {

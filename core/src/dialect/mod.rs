@@ -239,6 +239,8 @@ pub(crate) struct Traits {
     pub(crate) conversations: bool,
     /// A group message is the same bytes for every member.
     pub(crate) same_for_all: bool,
+    /// A request of tag 0 is answered only if it is refused, unless it is a log-in.
+    pub(crate) quiet: bool,
     /// By how many bytes a delivery is longer than its text, at most.
     pub(crate) overhead: u32,
     /// Bytes of text that a delivery carries, at most; 0 where it is always as long.

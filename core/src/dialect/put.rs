@@ -17,7 +17,7 @@ impl<'b> Put<'b> {
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         match self.out.get_mut(self.len..).and_then(|rest| rest.get_mut(..bytes.len())) {
             Some(place) => {
-                place.copy_from_slice(bytes);
+                crate::copy(place, bytes);
                 self.len = self.len.wrapping_add(bytes.len());
             }
             None => self.overflow = true,

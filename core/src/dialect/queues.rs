@@ -19,7 +19,7 @@
 //!
 //! One text may carry both halves with a `/` between them. A direct message may also have the
 //! recipient as its `type` and the sender's queue key as its `address`, and a group message the
-//! sender's queue key and `"group/content"`.
+//! sender's queue key and `"group/content"`. What waited from a group that is no more has `address` 0.
 //!
 //! The two halves of 14 and 15 get exactly one answer: behind the second half if it comes within
 //! 100 ms of the first, and otherwise then, with the second half obeyed silently.
@@ -131,6 +131,7 @@ impl Codec for Wire {
         direct_share: false,
         conversations: false,
         same_for_all: true,
+        quiet: false,
         overhead: SIZE as u32,
         text_max: 0,
         row: SIZE as u32,

@@ -18,6 +18,7 @@
 //!
 //! Ids and topics count from 0: user and group number less one. A message from topic N comes as
 //! `type` N + 4, a direct message as 1,000,000 + the sender's id, the end of a subscription as 3.
+//! What waited from a topic that is no more comes as a direct message, `"#0: content"`.
 
 use super::put::{Put, until_nul};
 use super::{Codec, Decoded, ListFrame, Progress, Recipient, Recovered, Rows, Traits};
@@ -190,6 +191,7 @@ impl Codec for Wire {
         direct_share: true,
         conversations: false,
         same_for_all: true,
+        quiet: false,
         overhead: (FIXED + NAME_LENGTH + 2) as u32,
         text_max: REQUEST_TEXT as u32,
         row: (FIXED + 12 + NAME_LENGTH) as u32,
@@ -239,12 +241,18 @@ impl Codec for Wire {
     fn encode(event: &Event<'_>, to: Recipient, _limits: &Limits, out: &mut [u8]) -> usize {
         match event {
             Event::Message(message) => {
-                let (kind, name) = match &message.group {
-                    Some(group) => (topic(group.number) + kind::TOPIC, group.name),
-                    None if message.from.number == 0 => (kind::FROM_NOBODY, message.from.name),
-                    None => (topic(message.from.number) + kind::DIRECT, message.from.name),
+                let direct = match message.from.number {
+                    0 => kind::FROM_NOBODY,
+                    from => topic(from) + kind::DIRECT,
                 };
-                let info = if message.group.is_some() { message.priority.into() } else { 3 };
+                let (kind, info, name) = match &message.group {
+                    None => (direct, 3, message.from.name),
+                    // It is of no topic that there is.
+                    Some(group) if group.number == 0 => (direct, 3, &b"#0"[..]),
+                    Some(group) => {
+                        (topic(group.number) + kind::TOPIC, message.priority.into(), group.name)
+                    }
+                };
                 let mut put = ServerMessage::begin(kind, info, out);
                 put.bytes(name);
                 put.bytes(b": ");

@@ -115,13 +115,15 @@ impl Exchange<'_> {
         Ok(number)
     }
 
-    /// Removes a group and its memberships. Messages that already wait stay.
+    /// Removes a group and its memberships. Messages that already wait stay, and are of
+    /// [`FORMER_GROUP`](crate::host::FORMER_GROUP).
     ///
     /// # Errors
     /// No such group, or the store refused.
     pub fn remove_group(&mut self, group: u32, store: &mut dyn Store) -> Result<(), Refused> {
         self.directory.group(group).ok_or(Refused::NoSuch)?;
         store.write(Record::NoGroup { number: group }).map_err(|e| Refused::Full(e.into()))?;
+        self.forget_group(group);
         self.forget_chats_about(group);
         self.directory.remove_group(group);
         Ok(())

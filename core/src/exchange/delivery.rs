@@ -5,8 +5,8 @@ use super::send::RECEIPTS;
 use super::sessions::About;
 use super::{Exchange, Link};
 use crate::dialect::Dialect;
-use crate::event::{Event, Kind, Outcome};
-use crate::host::{Io, Record};
+use crate::event::{Event, Kind, Outcome, Party};
+use crate::host::{FORMER_GROUP, Io, Record};
 use crate::request::Target;
 use crate::table::Handle;
 
@@ -37,7 +37,7 @@ impl Exchange<'_> {
                 continue;
             }
             let Some(message) = self.messages.at(entry.message) else { continue };
-            let (length, direct) = (u32::from(message.length), message.group == 0);
+            let (length, direct) = (u32::from(message.length), message.is_direct());
             if direct && held {
                 continue;
             }
@@ -84,7 +84,11 @@ impl Exchange<'_> {
             sequence: message.sequence,
             from: self.directory.user_party(message.from),
             to: self.directory.user_party(entry.user),
-            group: (group != 0).then(|| self.directory.group_party(group)),
+            group: match group {
+                0 => None,
+                FORMER_GROUP => Some(Party::NONE),
+                group => Some(self.directory.group_party(group)),
+            },
             private,
             image: message.image,
             entered,
@@ -109,7 +113,7 @@ impl Exchange<'_> {
         } else {
             self.settle(place, io);
         }
-        if last {
+        if last && group != FORMER_GROUP {
             self.say_ended(link, group, io);
         }
     }
@@ -203,7 +207,7 @@ impl Exchange<'_> {
                 let Some(entry) = exchange.entries.at_mut(place) else { return };
                 entry.owed |= bit;
                 let (user, message) = (entry.user, entry.message);
-                let direct = exchange.messages.at(message).is_some_and(|m| m.group == 0);
+                let direct = exchange.messages.at(message).is_some_and(|m| m.is_direct());
                 exchange.count_owed(user, bit, direct, true);
                 exchange.relist(place);
             },

@@ -4,12 +4,13 @@
 //! pool with two linked lists through it: the members of a group and the groups of a user, both in
 //! order of number, so that a list can be sent in parts.
 
+use super::places::{Named, Places};
 use super::tail::Tail;
 use crate::dialect::Dialect;
 use crate::event::{Limit, Party};
-use crate::name::{Name, hash};
+use crate::name::Name;
 use crate::request::Target;
-use crate::table::{Buckets, Empty, Slot, Table};
+use crate::table::{Empty, Slot, Table};
 
 /// User numbers that are given to nobody: `queues` uses them as operations.
 pub const RESERVED_NUMBERS: [u32; 7] = [12, 13, 14, 15, 16, 19, 100];
@@ -119,24 +120,6 @@ impl Empty for Membership {
     };
 }
 
-/// A table of numbered places with an index by name.
-#[derive(Debug)]
-struct Places<'a, T> {
-    places: &'a mut [T],
-    index: Buckets<'a>,
-    /// Highest number ever given.
-    high: u32,
-    taken: u32,
-}
-
-/// What a numbered place has.
-trait Named: Empty {
-    fn name(&self) -> &Name;
-    fn chain(&mut self) -> &mut u32;
-    fn next(&self) -> u32;
-    fn free_number(number: u32) -> bool;
-}
-
 impl Named for User {
     fn name(&self) -> &Name {
         &self.name
@@ -167,84 +150,6 @@ impl Named for Group {
     }
 }
 
-impl<T: Named> Places<'_, T> {
-    #[inline]
-    fn get(&self, number: u32) -> Option<&T> {
-        self.places.get((number as usize).wrapping_sub(1)).filter(|place| !place.name().is_empty())
-    }
-
-    #[inline]
-    fn get_mut(&mut self, number: u32) -> Option<&mut T> {
-        let place = self.places.get_mut((number as usize).wrapping_sub(1))?;
-        if place.name().is_empty() { None } else { Some(place) }
-    }
-
-    #[inline]
-    fn find(&self, name: &[u8]) -> Option<u32> {
-        let mut number = self.index.head(hash(name));
-        while let Some(place) = self.get(number) {
-            if place.name().is(name) {
-                return Some(number);
-            }
-            number = place.next();
-        }
-        None
-    }
-
-    /// The number that the next one gets: a fresh one while there is one, then the lowest that was
-    /// given back.
-    fn next_free(&self) -> Option<u32> {
-        let capacity = self.places.len() as u32;
-        let mut fresh = self.high.saturating_add(1);
-        while fresh <= capacity && !T::free_number(fresh) {
-            fresh = fresh.saturating_add(1);
-        }
-        if fresh <= capacity {
-            return Some(fresh);
-        }
-        (1..=capacity).find(|number| self.get(*number).is_none() && T::free_number(*number))
-    }
-
-    /// Takes a place whose number is free and whose name nobody has.
-    fn take(&mut self, number: u32, value: T) -> bool {
-        let at = hash(value.name().as_bytes());
-        let chain = self.index.head(at);
-        let Some(place) = self.places.get_mut((number as usize).wrapping_sub(1)) else {
-            return false;
-        };
-        *place = value;
-        *place.chain() = chain;
-        self.index.set_head(at, number);
-        self.high = self.high.max(number);
-        self.taken = self.taken.saturating_add(1);
-        true
-    }
-
-    fn remove(&mut self, number: u32) {
-        let Some(place) = self.get(number) else { return };
-        let (at, next) = (hash(place.name().as_bytes()), place.next());
-        let mut before = self.index.head(at);
-        if before == number {
-            self.index.set_head(at, next);
-        }
-        while let Some(place) = self.get_mut(before) {
-            if *place.chain() == number {
-                *place.chain() = next;
-                break;
-            }
-            before = place.next();
-        }
-        if let Some(place) = self.get_mut(number) {
-            *place = T::EMPTY;
-            self.taken = self.taken.saturating_sub(1);
-        }
-    }
-
-    fn party(&self, number: u32) -> Party<'_> {
-        Party { number, name: self.get(number).map_or(&[], |place| place.name().as_bytes()) }
-    }
-}
-
 /// Users, groups and memberships.
 #[derive(Debug)]
 pub(crate) struct Directory<'a> {
@@ -264,24 +169,27 @@ impl<'a> Directory<'a> {
         memberships: &'a mut [Slot<Membership>],
     ) -> Self {
         Directory {
-            users: Places { places: users, index: Buckets::new(user_index), high: 0, taken: 0 },
-            groups: Places { places: groups, index: Buckets::new(group_index), high: 0, taken: 0 },
+            users: Places::new(users, user_index),
+            groups: Places::new(groups, group_index),
             memberships: Table::new(memberships),
             version: 0,
         }
     }
 
-    #[inline]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(crate) fn user(&self, number: u32) -> Option<&User> {
         self.users.get(number)
     }
 
-    #[inline]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(crate) fn user_mut(&mut self, number: u32) -> Option<&mut User> {
         self.users.get_mut(number)
     }
 
-    #[inline]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(crate) fn group(&self, number: u32) -> Option<&Group> {
         self.groups.get(number)
     }
@@ -298,12 +206,12 @@ impl<'a> Directory<'a> {
 
     /// Highest numbers ever given, of users and of groups.
     pub(crate) fn high(&self) -> (u32, u32) {
-        (self.users.high, self.groups.high)
+        (self.users.high(), self.groups.high())
     }
 
     /// Users, groups and memberships there are.
     pub(crate) fn counts(&self) -> (u32, u32, u32) {
-        (self.users.taken, self.groups.taken, self.memberships.len() as u32)
+        (self.users.taken(), self.groups.taken(), self.memberships.len() as u32)
     }
 
     #[inline]
@@ -369,7 +277,7 @@ impl<'a> Directory<'a> {
         }
         self.users.remove(number);
         // Its number may be somebody else's later: what it made is the host's.
-        for group in self.groups.places.iter_mut().filter(|group| group.owner == number) {
+        for group in self.groups.iter_mut().filter(|group| group.owner == number) {
             group.owner = 0;
         }
         self.version = self.version.wrapping_add(1);
@@ -535,7 +443,7 @@ impl<'a> Directory<'a> {
     }
 
     pub(crate) fn capacities(&self) -> (usize, usize, usize) {
-        (self.users.places.len(), self.groups.places.len(), self.memberships.capacity())
+        (self.users.capacity(), self.groups.capacity(), self.memberships.capacity())
     }
 }
 

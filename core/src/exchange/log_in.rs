@@ -284,7 +284,7 @@ impl Exchange<'_> {
 
     /// The host's answer to a question about a password. A link that waited for it may be given its
     /// bytes again. Returns the link. A reply to another question than was asked is a no; to a
-    /// question for a page it says that there is none.
+    /// question for a page it says that it cannot be read.
     ///
     /// # Errors
     /// [`Gone`] if the link is not there any more, or was closed because of the answer.
@@ -310,12 +310,15 @@ impl Exchange<'_> {
             Asked::Mail | Asked::Password | Asked::Secret => None,
         };
         if let Some(kind) = kind {
-            self.answer(link, tag, kind, Outcome::Full(Limit::Store), io);
+            let kept = reply != Reply::NotKept;
+            let outcome = if kept { Outcome::Full(Limit::Store) } else { Outcome::NotKept };
+            self.answer(link, tag, kind, outcome, io);
             return Ok(link);
         }
         let asked_this = match reply {
             Reply::Verified(_) => asked == Asked::Password,
             Reply::Prepared(_) => asked == Asked::Secret,
+            Reply::NotKept => false,
         };
         let went = match reply {
             _ if !asked_this => Err(Outcome::NotAllowed),
@@ -332,7 +335,7 @@ impl Exchange<'_> {
                 Err(Outcome::NotAllowed)
             }
             Reply::Prepared(true) => self.create_and_bind(link, tag, name, Some(token), io),
-            Reply::Prepared(false) => Err(Outcome::Full(Limit::Store)),
+            Reply::Prepared(false) | Reply::NotKept => Err(Outcome::Full(Limit::Store)),
         };
         if let Err(outcome) = went {
             self.refuse_log_in(link, tag, outcome, io);
@@ -347,7 +350,7 @@ impl Exchange<'_> {
         let session = self.sessions.get(link)?;
         let silent = self.timers.now().saturating_sub(session.seen) >= SILENT;
         let replaced = dialect.traits().log_in_batched && silent;
-        let gone = replaced || (!session.endpoint.is_none() && io.out.gone(link));
+        let gone = replaced || io.out.gone(link);
         (!gone).then_some(link)
     }
 

@@ -14,7 +14,7 @@ use super::send::{Post, RECEIPTS, places};
 use super::{Exchange, Link};
 use crate::dialect::Dialect;
 use crate::event::{Limit, Outcome};
-use crate::host::{Io, Mail, Record};
+use crate::host::{FORMER_GROUP, Io, Mail, Record};
 use crate::request::Tag;
 use crate::table::{Empty, Handle};
 use crate::timers::{Class, Timer};
@@ -57,6 +57,16 @@ impl Empty for Message {
         priority: 0,
         image: false,
     };
+}
+
+impl Message {
+    /// Whether it is for one user alone. One of a group that is no more counts as such: there is no
+    /// conversation that it would be in its turn in.
+    #[inline]
+    pub(super) fn is_direct(&self) -> bool {
+        // 0, or FORMER_GROUP.
+        self.group.wrapping_add(1) <= 1
+    }
 }
 
 /// One message that waits for one user.
@@ -128,7 +138,9 @@ pub(super) struct Stand {
 impl Exchange<'_> {
     /// Puts a message into a user's mailbox, in memory or, where that has no room or there is more
     /// behind it already, in the store alone. Nothing is left of it if that fails.
-    #[inline(always)]
+    // Where code must be small, it is there once.
+    #[cfg_attr(not(target_os = "none"), inline(always))]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn keep(
         &mut self,
         post: &mut Post<'_>,
@@ -168,7 +180,8 @@ impl Exchange<'_> {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(target_os = "none"), inline(always))]
+    #[cfg_attr(target_os = "none", inline(never))]
     fn keep_here(
         &mut self,
         post: &mut Post<'_>,
@@ -255,7 +268,7 @@ impl Exchange<'_> {
         let place = self.bodies.get_mut(begin..).and_then(|arena| arena.get_mut(..text.len()));
         match place {
             Some(place) => {
-                place.copy_from_slice(text);
+                crate::copy(place, text);
                 Ok(handle)
             }
             None => {
@@ -423,7 +436,7 @@ impl Exchange<'_> {
             let place = if ends.0.first != 0 { ends.0.first } else { ends.1.first };
             let Some(entry) = self.entries.at(place).copied() else { return };
             let message = self.messages.at(entry.message).copied();
-            let direct = message.is_some_and(|message| message.group == 0);
+            let direct = message.is_some_and(|message| message.is_direct());
             self.count_owed(user, entry.owed, direct, false);
             self.drop_entry(place);
             if let Some(message) = message
@@ -432,6 +445,28 @@ impl Exchange<'_> {
                 && !entry.mail
             {
                 self.tell_sender(&message, user, Outcome::NoSuchUser, io);
+            }
+        }
+    }
+
+    /// What was sent to a group is of none any more, and what was said about it is no more than
+    /// any direct message.
+    pub(super) fn forget_group(&mut self, group: u32) {
+        for place in 1..=self.entries.capacity() as u32 {
+            let Some(Entry { user, message, owed, .. }) = self.entries.at(place).copied() else {
+                continue;
+            };
+            if self.messages.at(message).is_some_and(|message| message.group == group) {
+                self.count_owed(user, owed, false, false);
+                self.count_owed(user, owed, true, true);
+            }
+        }
+        for message in self.messages.iter_mut() {
+            if message.group == group {
+                message.group = FORMER_GROUP;
+            }
+            if message.about == group {
+                message.about = 0;
             }
         }
     }

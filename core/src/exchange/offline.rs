@@ -6,7 +6,7 @@ use super::send::{RECEIPTS, places};
 use super::{Exchange, FIRST_SEQUENCE, Link, Refused};
 use crate::dialect::{Dialect, SHARED};
 use crate::event::{Limit, Outcome};
-use crate::host::{Io, Mail, Record, Store};
+use crate::host::{FORMER_GROUP, Io, Mail, Record, Store};
 use crate::table::{Empty, Handle};
 
 impl Exchange<'_> {
@@ -77,7 +77,7 @@ impl Exchange<'_> {
     fn make_mail(&mut self, place: u32, io: &mut Io<'_>) {
         let Some(entry) = self.entries.at(place).copied() else { return };
         let Some(message) = self.messages.at(entry.message).copied() else { return };
-        let direct = message.group == 0;
+        let direct = message.is_direct();
         let waits = !entry.mail && !message.sender.is_none();
         if !self.write_mail(place, io) {
             self.count_owed(entry.user, entry.owed, direct, false);
@@ -124,7 +124,7 @@ impl Exchange<'_> {
             }
             entry.owed |= bit;
             let message = entry.message;
-            let direct = self.messages.at(message).is_some_and(|message| message.group == 0);
+            let direct = self.messages.at(message).is_some_and(|message| message.is_direct());
             self.count_owed(owner, bit, direct, true);
         }
     }
@@ -178,10 +178,10 @@ impl Exchange<'_> {
     ) -> Result<(), Limit> {
         let Some(session) = self.sessions.get(link).copied() else { return Ok(()) };
         let Some(found) = session.dialect.recover(frame, &self.limits) else { return Ok(()) };
-        let (mut text, mut from) = (found.text, found.from);
+        let (mut text, mut from, mut group) = (found.text, found.from, found.group);
         if found.named {
             // "name: text", as the dialect writes it.
-            let party = match found.group {
+            let party = match group {
                 0 => self.directory.user_party(found.from),
                 group => self.directory.group_party(group),
             };
@@ -190,6 +190,7 @@ impl Exchange<'_> {
             if rest.is_none() {
                 // Its number is somebody else's by now.
                 from = 0;
+                group = if group == 0 { 0 } else { FORMER_GROUP };
             }
         }
         let mail = Mail {
@@ -197,7 +198,7 @@ impl Exchange<'_> {
             sequence,
             id: 0,
             from,
-            group: found.group,
+            group,
             about: 0,
             image: false,
             priority: if (1..=5).contains(&found.priority) { found.priority } else { 3 },
@@ -233,11 +234,17 @@ impl Exchange<'_> {
             let _ = store.write(Record::Settled { user: mail.user, sequence });
         })?;
         let bit = session.dialect.bit();
-        if let Some(entry) = self.entries.at_mut(place) {
-            entry.owed = bit;
-            self.count_owed(session.user, bit, found.group == 0, true);
-        }
+        self.owe(place, bit);
         Ok(())
+    }
+
+    /// What was put into a mailbox is owed to these sessions.
+    pub(super) fn owe(&mut self, place: u32, bits: u8) {
+        let Some(entry) = self.entries.at_mut(place) else { return };
+        entry.owed = bits;
+        let (user, message) = (entry.user, entry.message);
+        let direct = self.messages.at(message).is_some_and(|message| message.is_direct());
+        self.count_owed(user, bits, direct, true);
     }
 
     /// Mail that is in the store, into its mailbox.
@@ -253,12 +260,13 @@ impl Exchange<'_> {
         let message = match self.messages.get(newest) {
             Some(message) if message.sequence == mail.sequence => newest,
             _ => {
+                let is_there = mail.group == 0 || self.directory.group(mail.group).is_some();
                 let message = Message {
                     sequence: mail.sequence,
                     time: mail.time,
                     id: mail.id,
                     from: mail.from,
-                    group: mail.group,
+                    group: if is_there { mail.group } else { FORMER_GROUP },
                     about: mail.about,
                     image: mail.image,
                     length,

@@ -176,13 +176,10 @@ impl Exchange<'_> {
                 }
             }
         }
-        for (place, bit) in places(&sessions, go) {
-            let (Some(link), Some(dialect)) = (self.sessions.handle(place), dialect_of(bit)) else {
-                continue;
-            };
-            let Some(session) = self.sessions.get_mut(link) else { continue };
+        for (place, _) in places(&sessions, go) {
+            let Some((link, session)) = self.sessions.occupant(place) else { continue };
             session.charge(length, true);
-            let recipient = session.recipient();
+            let (dialect, recipient) = (session.dialect, session.recipient());
             // Who wrote to itself is told once.
             self.deliver_direct(&post, to, link, dialect, recipient, false, io);
         }
@@ -201,7 +198,8 @@ impl Exchange<'_> {
 
     /// Gives a direct message to one session; as an answer, whatever room that has, where it is
     /// shown to its sender.
-    #[inline(always)]
+    #[cfg_attr(not(target_os = "none"), inline(always))]
+    #[cfg_attr(target_os = "none", inline(never))]
     #[allow(clippy::too_many_arguments)]
     fn deliver_direct(
         &mut self,
@@ -255,6 +253,7 @@ impl Exchange<'_> {
         self.answer_about(draft.link, draft.tag, Kind::Send, outcome, About::user(to), io);
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn not_kept(&mut self, user: u32, limit: Limit, io: &mut Io<'_>) {
         self.counters.not_kept = self.counters.not_kept.wrapping_add(1);
         io.out.note(Note::NotKept { user, limit });
@@ -330,11 +329,7 @@ impl Exchange<'_> {
                 self.count_down(here, io);
             }
             for (place, bit) in places(&sessions, go) {
-                let (Some(link), Some(session)) =
-                    (self.sessions.handle(place), self.sessions.at_mut(place))
-                else {
-                    continue;
-                };
+                let Some((link, session)) = self.sessions.occupant(place) else { continue };
                 session.charge(length, false);
                 if let (Some(to), Some(dialect)) =
                     (self.fan.get_mut(fan), self.fan_dialects.get_mut(fan))

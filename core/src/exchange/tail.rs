@@ -123,7 +123,7 @@ impl Exchange<'_> {
         if !entry.kept || entry.flight != 0 {
             return Some(false);
         }
-        let direct = self.messages.at(entry.message).is_some_and(|message| message.group == 0);
+        let direct = self.messages.at(entry.message).is_some_and(|message| message.is_direct());
         self.count_owed(user, entry.owed, direct, false);
         self.drop_entry(last);
         self.set_tail(user, order);
@@ -218,10 +218,7 @@ impl Exchange<'_> {
                     complete = false;
                     break;
                 };
-                if let Some(entry) = self.entries.at_mut(place) {
-                    entry.owed = to;
-                }
-                self.count_owed(user, to, mail.group == 0, true);
+                self.owe(place, to);
             }
             if let Some(user) = self.directory.user_mut(user) {
                 user.tail.after = key;

@@ -7,8 +7,11 @@
 pub mod clock;
 #[cfg(feature = "ethernet")]
 pub mod ethernet;
+#[cfg(feature = "flash")]
+pub mod flash;
 pub mod stack;
 pub mod uart;
+mod vectors;
 
 use defmt_semihosting as _;
 
@@ -51,6 +54,18 @@ struct Interrupt(u16);
 unsafe impl cortex_m::interrupt::InterruptNumber for Interrupt {
     fn number(self) -> u16 {
         self.0
+    }
+}
+
+/// What is there the first time that it is taken.
+///
+/// # Panics
+/// It was taken before. Without a word, which would bring the formatting code along.
+#[inline]
+pub fn first<T>(taken: Option<T>) -> T {
+    match taken {
+        Some(taken) => taken,
+        None => panic!(),
     }
 }
 

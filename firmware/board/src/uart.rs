@@ -2,6 +2,8 @@
 //!
 //! A byte that comes while the ring is full stays in the UART's register, whose interrupt is off
 //! until there is room: what comes behind it is held back by QEMU, and is lost on a wire.
+//!
+//! Each UART has rings of its own size, which the program lends.
 
 use core::cell::RefCell;
 
@@ -19,8 +21,6 @@ const PLACES: [(usize, u16); UARTS] =
     [(0x4000_4000, 0), (0x4000_5000, 2), (0x4000_6000, 4), (0x4000_7000, 18)];
 /// Bytes of a ring for what comes in, of which one stays free.
 const RECEIVE: usize = 64;
-/// Bytes of a ring for what goes out, of which one stays free.
-const SEND: usize = 264;
 /// 25 MHz by this is 1,562,500 baud; 16 is the least it may be.
 const DIVIDER: u32 = 16;
 
@@ -75,31 +75,46 @@ pub struct Uart {
     to_send: Producer<'static, u8>,
 }
 
-/// The memory of the rings of one UART.
+/// The memory of the rings of one UART: what goes out may be `SEND - 1` bytes at once.
 #[allow(missing_debug_implementations)]
-pub struct Rings {
+pub struct Rings<const SEND: usize> {
     receive: Queue<u8, RECEIVE>,
     send: Queue<u8, SEND>,
 }
 
-impl Rings {
-    /// Empty ones.
-    pub const EMPTY: Rings = Rings { receive: Queue::new(), send: Queue::new() };
+/// The ends of the rings of one UART.
+#[allow(missing_debug_implementations)]
+pub struct Ends {
+    receive: (Producer<'static, u8>, Consumer<'static, u8>),
+    send: (Producer<'static, u8>, Consumer<'static, u8>),
 }
 
-/// Switches the UARTs on.
-pub fn start(rings: &'static mut [Rings; UARTS]) -> [Uart; UARTS] {
-    let mut places = PLACES.iter().enumerate();
-    rings.each_mut().map(|rings| {
-        let (number, &(base, interrupt)) = places.next().expect("as many as there are rings");
-        let (received, from) = rings.receive.split();
-        let (to, to_send) = rings.send.split();
+impl<const SEND: usize> Rings<SEND> {
+    /// Empty ones.
+    pub const EMPTY: Rings<SEND> = Rings { receive: Queue::new(), send: Queue::new() };
+
+    /// Their ends.
+    pub fn split(&'static mut self) -> Ends {
+        Ends { receive: self.receive.split(), send: self.send.split() }
+    }
+}
+
+/// Switches the first UARTs on, with these rings.
+pub fn start<const COUNT: usize>(rings: [Ends; COUNT]) -> [Uart; COUNT] {
+    const { assert!(COUNT <= UARTS) };
+    let mut places = PLACES.iter().zip(0..);
+    rings.map(|Ends { receive: (received, from), send: (to, to_send) }| {
+        let (&(base, interrupt), number) = crate::first(places.next());
         let registers = Registers(base);
         registers.write(BAUD, DIVIDER);
         registers.write(CONTROL, ENABLE | ON_SENT | ON_RECEIVED);
         critical_section::with(|cs| {
             let inside = Inside { registers, received, to_send };
-            INSIDE.borrow_ref_mut(cs)[number] = Some(inside);
+            if let Ok(mut all) = INSIDE.borrow(cs).try_borrow_mut()
+                && let Some(place) = all.get_mut::<usize>(number)
+            {
+                *place = Some(inside);
+            }
         });
         for direction in 0..2 {
             // SAFETY: what the interrupt needs is in its place.
@@ -117,8 +132,10 @@ pub(crate) fn interrupt(number: i16) {
         return;
     };
     critical_section::with(|cs| {
-        let mut inside = INSIDE.borrow_ref_mut(cs);
-        let Some(Inside { registers, received, to_send }) = &mut inside[at] else { return };
+        let Ok(mut inside) = INSIDE.borrow(cs).try_borrow_mut() else { return };
+        let Some(Some(Inside { registers, received, to_send })) = inside.get_mut(at) else {
+            return;
+        };
         registers.write(INTERRUPTS, SENT | RECEIVED);
         let mut control = ENABLE | ON_SENT | ON_RECEIVED;
         while registers.read(STATE) & RECEIVE_FULL != 0 {
@@ -142,17 +159,23 @@ impl Uart {
         self.received.ready()
     }
 
+    /// Takes the first byte that came in.
+    pub fn next(&mut self) -> Option<u8> {
+        let byte = self.received.dequeue()?;
+        if self.received.len() + 1 >= self.received.capacity() {
+            // It may have stopped for want of room.
+            NVIC::pend(Interrupt(self.interrupt));
+        }
+        Some(byte)
+    }
+
     /// Takes what came in, as far as it fits, and returns how much that was.
     pub fn receive(&mut self, into: &mut [u8]) -> usize {
         let mut count = 0;
         for place in into {
-            let Some(byte) = self.received.dequeue() else { break };
+            let Some(byte) = self.next() else { break };
             *place = byte;
             count += 1;
-        }
-        if count != 0 {
-            // It may have stopped for want of room.
-            NVIC::pend(Interrupt(self.interrupt));
         }
         count
     }

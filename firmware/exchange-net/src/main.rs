@@ -187,7 +187,7 @@ fn instant(now: u64) -> Instant {
 
 #[entry]
 fn main() -> ! {
-    let peripherals = cortex_m::Peripherals::take().expect("taken once");
+    let peripherals = centrala_board::first(cortex_m::Peripherals::take());
     let mut clock = Clock::start(peripherals.SYST);
     let connections = switchboard(exchange());
     let network = network(clock.now());

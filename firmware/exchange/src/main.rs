@@ -1,4 +1,5 @@
-//! The whole exchange in a Cortex-M3: `direct` on four UARTs.
+//! The whole exchange in a Cortex-M3, on four UARTs: `direct` on the first two, `native` on the
+//! others. Without the feature `native` it is `direct` on all four.
 //!
 //! Interrupts move bytes between the UARTs and their rings; everything else happens here, in one
 //! loop that sleeps when there is nothing to do. What a line's noise may do, and when a session
@@ -7,16 +8,26 @@
 #![no_main]
 
 use centrala_board::clock::Clock;
+use centrala_board::first;
 use centrala_board::stack::{self, Watermark};
 use centrala_board::uart::{self, Rings, UARTS, Uart};
+#[cfg(feature = "native")]
+use centrala_core::dialect::native;
 use centrala_core::exchange::Exchange;
+use centrala_core::host::Store;
+#[cfg(not(feature = "flash"))]
 use centrala_core::host::Volatile;
 use centrala_core::limits::Limits;
 use centrala_lines::framing::Framing;
-use centrala_lines::lines::Lines;
+use centrala_lines::lines::{Line, Lines, RESERVE};
+#[cfg(feature = "native")]
+use centrala_lines::serial;
 use centrala_lines::{Lent, Wires};
 use cortex_m_rt::entry;
 use static_cell::{ConstStaticCell, StaticCell};
+
+#[cfg(feature = "flash")]
+mod kept;
 
 const USERS: usize = 8;
 const GROUPS: usize = 8;
@@ -47,13 +58,35 @@ centrala_lines::note_sizes!(Tables {
     1
 });
 
-/// Bytes of the longest frame.
-const INPUT: usize = Framing::buffer(Tables::MESSAGE_LENGTH);
+/// UARTs that speak `native`, behind those that speak `direct`.
+const NATIVE: usize = if cfg!(feature = "native") { 2 } else { 0 };
+const DIRECT: usize = UARTS - NATIVE;
+
+/// What a UART has: the longest frame that comes in, and what goes out.
+struct Memory<const INPUT: usize, const SEND: usize> {
+    input: [u8; INPUT],
+    rings: Rings<SEND>,
+}
+
+impl<const INPUT: usize, const SEND: usize> Memory<INPUT, SEND> {
+    const EMPTY: Self = Memory { input: [0; INPUT], rings: Rings::EMPTY };
+}
+
+const DIRECT_INPUT: usize = Framing::buffer(Tables::MESSAGE_LENGTH);
+type Direct = Memory<DIRECT_INPUT, { RESERVE + DIRECT_INPUT + 1 }>;
+#[cfg(feature = "native")]
+type Native = Memory<
+    { native::frame_max(Tables::MESSAGE_LENGTH) },
+    { serial::room_for(Tables::MESSAGE_LENGTH) + 1 },
+>;
 
 /// The UARTs, as the lines see them.
 struct Outputs<'u>(&'u mut [Uart; UARTS]);
 
 impl Wires for Outputs<'_> {
+    fn receive(&mut self, line: usize) -> Option<u8> {
+        self.0.get_mut(line)?.next()
+    }
     fn free(&self, line: usize) -> usize {
         self.0.get(line).map_or(0, Uart::free)
     }
@@ -69,44 +102,70 @@ impl Wires for Outputs<'_> {
 
 // All zero: they lie in .bss and take no flash.
 static TABLES: ConstStaticCell<Tables> = ConstStaticCell::new(Tables::EMPTY);
-static RINGS: ConstStaticCell<[Rings; UARTS]> = ConstStaticCell::new([Rings::EMPTY; UARTS]);
+static DIRECTS: ConstStaticCell<[Direct; DIRECT]> =
+    ConstStaticCell::new([const { Direct::EMPTY }; DIRECT]);
+#[cfg(feature = "native")]
+static NATIVES: ConstStaticCell<[Native; NATIVE]> =
+    ConstStaticCell::new([const { Native::EMPTY }; NATIVE]);
 
 static EXCHANGE: StaticCell<Exchange<'static>> = StaticCell::new();
-static INPUTS: ConstStaticCell<[[u8; INPUT]; UARTS]> = ConstStaticCell::new([[0; INPUT]; UARTS]);
 static LINES: StaticCell<Switchboard> = StaticCell::new();
 
-type Switchboard = Lines<'static, 'static, UARTS, INPUT>;
+type Switchboard = Lines<'static, 'static, UARTS>;
 
 /// In functions of their own, here and below: what is moved around is off the stack when the loop
 /// begins.
 #[inline(never)]
 fn exchange() -> &'static mut Exchange<'static> {
     let limits = Limits { mailbox: 32, ..Limits::new(Tables::MESSAGE_LENGTH) };
-    EXCHANGE.init_with(|| Exchange::new(TABLES.take().lend(), limits))
+    let tables = first(TABLES.try_take()).lend();
+    first(EXCHANGE.try_init_with(|| Exchange::new(tables, limits)))
 }
 
 #[inline(never)]
-fn switchboard(exchange: &'static mut Exchange<'static>) -> &'static mut Switchboard {
-    LINES.init_with(|| Lines::new(exchange, INPUTS.take(), b"all", &mut Volatile))
+fn lines() -> ([Line<'static>; UARTS], [Uart; UARTS]) {
+    let direct = first(DIRECTS.try_take()).each_mut();
+    let direct = direct.map(|memory| (Line::direct(&mut memory.input), memory.rings.split()));
+    #[cfg(feature = "native")]
+    let all = {
+        let native = first(NATIVES.try_take()).each_mut();
+        let native = native.map(|memory| (Line::native(&mut memory.input), memory.rings.split()));
+        let ([a, b], [c, d]) = (direct, native);
+        [a, b, c, d]
+    };
+    #[cfg(not(feature = "native"))]
+    let all = direct;
+    let [(a, ra), (b, rb), (c, rc), (d, rd)] = all;
+    ([a, b, c, d], uart::start([ra, rb, rc, rd]))
+}
+
+#[inline(never)]
+fn switchboard(
+    exchange: &'static mut Exchange<'static>,
+    lines: [Line<'static>; UARTS],
+    store: &mut dyn Store,
+) -> &'static mut Switchboard {
+    first(LINES.try_init_with(|| Lines::new(exchange, lines, b"all", store)))
 }
 
 #[entry]
 fn main() -> ! {
-    let peripherals = cortex_m::Peripherals::take().expect("taken once");
+    let peripherals = first(cortex_m::Peripherals::take());
     let mut clock = Clock::start(peripherals.SYST);
-    let mut uarts = uart::start(RINGS.take());
-    let mut store = Volatile;
-    let lines = switchboard(exchange());
+    let (lines, mut uarts) = lines();
+    let exchange = exchange();
+    #[cfg(feature = "flash")]
+    let store = kept::open(exchange);
+    #[cfg(not(feature = "flash"))]
+    let store = &mut Volatile;
+    let lines = switchboard(exchange, lines, store);
     let mut watermark = Watermark::new();
     let mut users = [0; UARTS];
     let (tables, stack) = (Tables::BYTES, stack::size());
     defmt::info!("exchange: {=usize} bytes of tables, {=usize} of stack", tables, stack);
     loop {
-        for line in 0..UARTS {
-            receive(line, lines, &mut uarts, clock.now());
-        }
         let mut wires = Outputs(&mut uarts);
-        lines.turn(&mut Lent { now: clock.now(), store: &mut store, wires: &mut wires });
+        lines.turn(&mut Lent { now: clock.now(), store, wires: &mut wires });
         for (line, user) in users.iter_mut().enumerate() {
             let before = core::mem::replace(user, lines.user(line));
             if before != *user {
@@ -118,15 +177,4 @@ fn main() -> ! {
         }
         centrala_board::sleep_unless(|| uarts.iter().any(Uart::has_received));
     }
-}
-
-/// Takes what a UART has received, as far as its line has room.
-fn receive(line: usize, lines: &mut Switchboard, uarts: &mut [Uart; UARTS], now: u64) {
-    let mut bytes = [0; 64];
-    let space = lines.space(line, &Outputs(uarts)).min(bytes.len());
-    let Some(uart) = uarts.get_mut(line) else { return };
-    let got = uart.receive(bytes.get_mut(..space).unwrap_or(&mut []));
-    let (mut store, mut wires) = (Volatile, Outputs(uarts));
-    let mut lent = Lent { now, store: &mut store, wires: &mut wires };
-    lines.receive(line, bytes.get(..got).unwrap_or(&[]), &mut lent);
 }

@@ -49,8 +49,6 @@ pub struct Framing {
     hunting: bool,
     /// Bytes still to come of a frame that is too long to be shown whole.
     rest: usize,
-    /// When the last byte came; `None` before the first.
-    heard: Option<u64>,
 }
 
 /// What a header says.
@@ -99,7 +97,6 @@ impl Framing {
             bound: false,
             hunting: false,
             rest: 0,
-            heard: None,
         }
     }
 
@@ -107,16 +104,6 @@ impl Framing {
     pub const fn buffer(message_length: usize) -> usize {
         let longest = HEADER + message_length;
         if longest < FRAME_MAX { longest } else { FRAME_MAX }
-    }
-
-    /// Bytes came at `now`.
-    pub fn heard(&mut self, now: u64) {
-        self.heard = Some(now);
-    }
-
-    /// Whether nothing has come for so many milliseconds.
-    pub fn silent(&self, now: u64, milliseconds: u64) -> bool {
-        self.heard.is_none_or(|heard| now.saturating_sub(heard) >= milliseconds)
     }
 
     /// What is to be done with `bytes`, from the first that was not used yet. What it says is taken
@@ -186,9 +173,9 @@ impl Framing {
         (self.bound, self.hunting, self.rest) = (false, true, 0);
     }
 
-    /// When [`Framing::handle_timeout`] is due, with `waiting` bytes that were not used yet.
-    pub fn poll_timeout(&self, waiting: usize) -> Option<u64> {
-        let heard = self.heard?;
+    /// When [`Framing::handle_timeout`] is due on a line that was heard last at `heard`, with
+    /// `waiting` bytes that were not used yet.
+    pub fn poll_timeout(&self, heard: u64, waiting: usize) -> Option<u64> {
         match (self.hunting, waiting != 0 || self.rest != 0) {
             (true, _) => Some(heard.saturating_add(QUIET)),
             (false, true) => Some(heard.saturating_add(HALF)),
@@ -196,13 +183,10 @@ impl Framing {
         }
     }
 
-    /// Ends a hunt, or the wait for the rest of a frame, if that is due at `now`. Then what waits
-    /// is to be dropped, and so many bytes that the exchange still expects are to be made up.
-    pub fn handle_timeout(&mut self, now: u64, waiting: usize) -> Option<usize> {
-        let due = self.poll_timeout(waiting).is_some_and(|due| due <= now);
-        due.then(|| {
-            self.hunting = false;
-            core::mem::take(&mut self.rest)
-        })
+    /// Ends a hunt, or the wait for the rest of a frame. Then what waits is to be dropped, and so
+    /// many bytes that the exchange still expects are to be made up.
+    pub fn handle_timeout(&mut self) -> usize {
+        self.hunting = false;
+        core::mem::take(&mut self.rest)
     }
 }

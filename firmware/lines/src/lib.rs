@@ -1,6 +1,7 @@
 //! An exchange on serial lines and connections, without an operating system.
 //!
 //! - [`framing`]: what `direct` makes of a line that loses, doubles and flips bytes.
+//! - [`serial`]: the same of `native`.
 //! - [`lines`]: the loop around [`Exchange`](centrala_core::exchange::Exchange): one link for each
 //!   line, with nobody to say when a client comes or goes.
 //! - [`connections`]: the same loop where clients connect and leave.
@@ -26,6 +27,8 @@ pub mod connections;
 pub mod framing;
 pub mod lines;
 mod office;
+#[cfg(feature = "native")]
+pub mod serial;
 pub mod sizes;
 
 pub use office::{Lent, Wires};

@@ -6,11 +6,18 @@ use centrala_core::dialect::direct;
 use centrala_core::exchange::{Exchange, Gone, Link, Token};
 use centrala_core::host::{Ask, Io, Outbox, Reply, Room, Store};
 
-/// Bytes of an answer in `direct`; those of `native` are shorter.
+/// Bytes of an answer in `direct`; those of `native` are shorter, but for its welcome.
 pub(crate) const ANSWER: usize = direct::HEADER + direct::code::TAKEN.len();
 
-/// Where bytes go, by the number of the line or the connection.
+/// Milliseconds of silence after which a line's user may log in on another line.
+pub const TAKE_OVER: u64 = 60_000;
+
+/// Where bytes go and come from, by the number of the line or the connection.
 pub trait Wires {
+    /// The next byte that a line has brought. What connections bring is given to them.
+    fn receive(&mut self, _line: usize) -> Option<u8> {
+        None
+    }
     /// Bytes that a line can take now.
     fn free(&self, line: usize) -> usize;
     /// Whether all that a line was given has left, and its peer has it, as far as that is known.
@@ -39,6 +46,8 @@ impl core::fmt::Debug for Lent<'_> {
 #[derive(Clone, Copy, Debug)]
 struct Port {
     link: Link,
+    /// Its client says itself that it has its mail.
+    acknowledges: bool,
     /// Of the last mail that was sent and has not left.
     mark: Option<u32>,
     /// The room that was told last, if nothing was sent since.
@@ -54,6 +63,7 @@ struct Port {
 impl Port {
     const NEW: Port = Port {
         link: Link::NONE,
+        acknowledges: false,
         mark: None,
         told: None,
         closed: false,
@@ -62,20 +72,14 @@ impl Port {
     };
 }
 
-/// A question that is to be answered.
-#[derive(Clone, Copy)]
-enum Asked {
-    LogIn(Token, Reply),
-    History(Token),
-    Chats(Token),
-}
-
 /// The outbox of one call.
 struct Desk<'d> {
     ports: &'d mut [Port],
     wires: &'d mut dyn Wires,
-    /// At most one is open for each link, and one call is about one link.
-    asked: Option<Asked>,
+    heard: &'d [u64],
+    now: u64,
+    /// The answer to a question: at most one is open for each link, and one call is about one link.
+    asked: Option<(Token, Reply)>,
 }
 
 impl Desk<'_> {
@@ -90,7 +94,9 @@ impl Desk<'_> {
         }
         self.wires.send(number, frame);
         port.told = None;
-        port.mark = mark.or(port.mark);
+        if !port.acknowledges {
+            port.mark = mark.or(port.mark);
+        }
     }
 }
 
@@ -114,20 +120,22 @@ impl Outbox for Desk<'_> {
         self.give(to, granted, None);
     }
     fn ask(&mut self, token: Token, ask: Ask<'_>) {
-        self.asked = Some(match ask {
+        let reply = match ask {
             // No passwords are kept here: nobody's is right, and there is no room for one.
-            Ask::Prepare { .. } => Asked::LogIn(token, Reply::Prepared(false)),
-            Ask::History { .. } | Ask::Message { .. } => Asked::History(token),
-            Ask::Chats { .. } => Asked::Chats(token),
+            Ask::Prepare { .. } => Reply::Prepared(false),
             // Mail is asked for only of a store that has pages.
-            Ask::Verify { .. } | Ask::Mail { .. } => Asked::LogIn(token, Reply::Verified(false)),
-        });
+            Ask::Verify { .. } | Ask::Mail { .. } => Reply::Verified(false),
+            Ask::History { .. } | Ask::Chats { .. } | Ask::Message { .. } => Reply::NotKept,
+        };
+        self.asked = Some((token, reply));
     }
     fn turn_away(&mut self, _endpoint: Link, _address: i64, _frame: &[u8]) {}
     fn take_back(&mut self, _: Link, _: i64, _: &mut dyn FnMut(&[u8]) -> bool) {}
     fn unread(&mut self, _link: Link, _each: &mut dyn FnMut(&[u8])) {}
-    fn gone(&mut self, _link: Link) -> bool {
-        false
+    fn gone(&mut self, link: Link) -> bool {
+        let mut ports = self.ports.iter().zip(self.heard);
+        let heard = ports.find(|(port, _)| port.link == link).map(|(_, heard)| *heard);
+        heard.is_some_and(|heard| self.now.saturating_sub(heard) >= TAKE_OVER)
     }
     fn close(&mut self, link: Link) {
         if let Some(port) = self.ports.iter_mut().find(|port| port.link == link) {
@@ -146,19 +154,26 @@ impl Outbox for Desk<'_> {
 pub(crate) struct Office<'l, 'a, const LINKS: usize, const RESERVE: usize> {
     pub(crate) exchange: &'l mut Exchange<'a>,
     ports: [Port; LINKS],
+    /// When each line was heard last; of a line that was not, and of a connection, never.
+    pub(crate) heard: [u64; LINKS],
     /// Users up to this number have been put into the common group.
     members: u32,
 }
 
 impl<'l, 'a, const LINKS: usize, const RESERVE: usize> Office<'l, 'a, LINKS, RESERVE> {
-    /// Makes the common group, number 1; a store may have brought it back already.
+    /// Makes the common group, number 1; a store may have brought it back already, and users. The
+    /// newest of them may not have become a member before the power was cut; of the others those
+    /// who are none have left.
     pub(crate) fn new(
         exchange: &'l mut Exchange<'a>,
         common: &[u8],
         store: &mut dyn Store,
     ) -> Self {
         let _ = exchange.create_group(common, 0, store);
-        Office { exchange, ports: [Port::NEW; LINKS], members: 0 }
+        let newest = exchange.users().map(|user| user.number).max().unwrap_or(0);
+        let whole = exchange.members(1).any(|user| user.number == newest);
+        let members = if whole { newest } else { newest.saturating_sub(1) };
+        Office { exchange, ports: [Port::NEW; LINKS], heard: [u64::MAX; LINKS], members }
     }
 
     pub(crate) fn link(&self, number: usize) -> Link {
@@ -185,7 +200,8 @@ impl<'l, 'a, const LINKS: usize, const RESERVE: usize> Office<'l, 'a, LINKS, RES
         let room = Room::of(lent.wires.free(number).saturating_sub(RESERVE) as u32);
         let link = self.exchange.connect(dialect, room, lent.now);
         if let (Ok(link), Some(port)) = (link, self.ports.get_mut(number)) {
-            *port = Port { link, ..Port::NEW };
+            let acknowledges = dialect != Dialect::Direct;
+            *port = Port { link, acknowledges, ..Port::NEW };
         }
         link.is_ok()
     }
@@ -249,12 +265,15 @@ impl<'l, 'a, const LINKS: usize, const RESERVE: usize> Office<'l, 'a, LINKS, RES
         call: impl FnOnce(&mut Exchange<'a>, &mut Io<'_>) -> T,
     ) -> T {
         let (called, asked) = self.with(lent, call);
-        if let Some(asked) = asked {
-            self.with(lent, |exchange, io| match asked {
-                Asked::LogIn(token, reply) => exchange.answer_question(token, reply, io).ok(),
-                Asked::History(token) => exchange.history_page(token, 0, [], true, io),
-                Asked::Chats(token) => exchange.chats_page(token, 0, [], true, io),
-            });
+        self.follow(asked, lent);
+        called
+    }
+
+    /// Answers a question, and ends what the exchange has closed and what an answer did not fit.
+    #[inline(never)]
+    fn follow(&mut self, asked: Option<(Token, Reply)>, lent: &mut Lent<'_>) {
+        if let Some((token, reply)) = asked {
+            let _ = self.with(lent, |exchange, io| exchange.answer_question(token, reply, io));
         }
         for number in 0..LINKS {
             let Some(port) = self.ports.get_mut(number) else { break };
@@ -267,16 +286,16 @@ impl<'l, 'a, const LINKS: usize, const RESERVE: usize> Office<'l, 'a, LINKS, RES
                 self.with(lent, |exchange, io| exchange.disconnect(link, io));
             }
         }
-        called
     }
 
     fn with<T>(
         &mut self,
         lent: &mut Lent<'_>,
         call: impl FnOnce(&mut Exchange<'a>, &mut Io<'_>) -> T,
-    ) -> (T, Option<Asked>) {
-        let mut desk = Desk { ports: &mut self.ports, wires: &mut *lent.wires, asked: None };
+    ) -> (T, Option<(Token, Reply)>) {
         let (now, store) = (lent.now, &mut *lent.store);
+        let (ports, heard) = (&mut self.ports, &self.heard);
+        let mut desk = Desk { ports, heard, wires: &mut *lent.wires, now, asked: None };
         let called = call(self.exchange, &mut Io { now, time: now, store, out: &mut desk });
         (called, desk.asked)
     }

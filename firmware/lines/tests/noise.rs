@@ -1,16 +1,18 @@
-//! Lines whose bytes get lost, doubled and flipped; and when a session begins and ends on a line.
+//! Lines of `direct` whose bytes get lost, doubled and flipped; and when a session begins and ends on a line.
 
 use centrala_core::dialect::direct::{
     FRAME_MAX, Frame, HEADER, Look, MESSAGE, NAME_FIELD, OFFLINE, RESPONSE,
 };
 use centrala_core::exchange::Exchange;
-use centrala_core::host::Volatile;
 use centrala_core::limits::Limits;
 use centrala_lines::framing::{Framing, HALF, QUIET};
-use centrala_lines::lines::{Lines, RESERVE, TAKE_OVER};
-use centrala_lines::{Lent, Wires};
+use centrala_lines::lines::{Line, RESERVE, TAKE_OVER};
+use rig::{Random, noisy};
+
+mod rig;
 
 const LINES: usize = 3;
+type Rig<'l, 'a> = rig::Rig<'l, 'a, LINES>;
 const INPUT: usize = Framing::buffer(Tables::MESSAGE_LENGTH);
 
 centrala_core::storage! {
@@ -31,77 +33,23 @@ macro_rules! rig {
     ($rig:ident) => {
         let (mut tables, mut inputs) = (Tables::EMPTY, [[0; INPUT]; LINES]);
         let mut exchange = Exchange::new(tables.lend(), Limits::new(Tables::MESSAGE_LENGTH));
-        let mut $rig = Rig::new(&mut exchange, &mut inputs);
+        let lines = inputs.each_mut().map(|input| Line::direct(input));
+        let mut $rig = Rig::new(&mut exchange, lines);
     };
 }
 
-/// What each line was sent and has not been looked at.
-struct Outputs {
-    sent: [Vec<u8>; LINES],
-    free: usize,
-}
-
-impl Wires for Outputs {
-    fn free(&self, line: usize) -> usize {
-        self.free.saturating_sub(self.sent[line].len())
-    }
-    fn is_empty(&self, line: usize) -> bool {
-        self.sent[line].is_empty()
-    }
-    fn send(&mut self, line: usize, bytes: &[u8]) {
-        assert!(bytes.len() <= self.free(line), "more than there is room for");
-        self.sent[line].extend_from_slice(bytes);
-    }
-}
-
-/// An exchange on three lines, and its time.
-struct Rig<'l, 'a> {
-    lines: Lines<'l, 'a, LINES, INPUT>,
-    out: Outputs,
-    now: u64,
-}
-
-impl<'l, 'a> Rig<'l, 'a> {
-    fn new(exchange: &'l mut Exchange<'a>, inputs: &'l mut [[u8; INPUT]; LINES]) -> Self {
-        let lines = Lines::new(exchange, inputs, b"all", &mut Volatile);
-        Rig { lines, out: Outputs { sent: Default::default(), free: 4_096 }, now: 1_000 }
-    }
-
-    /// Bytes come in on a line, in the pieces in which there is room for them.
-    fn receive(&mut self, line: usize, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let space = self.lines.space(line, &self.out).min(bytes.len());
-            assert_ne!(space, 0, "a line that takes nothing");
-            let mut lent = Lent { now: self.now, store: &mut Volatile, wires: &mut self.out };
-            self.lines.receive(line, &bytes[..space], &mut lent);
-            bytes = &bytes[space..];
-        }
-        self.turn();
-    }
-
-    fn turn(&mut self) {
-        self.lines.turn(&mut Lent { now: self.now, store: &mut Volatile, wires: &mut self.out });
-    }
-
-    /// So much time passes.
-    fn wait(&mut self, milliseconds: u64) {
-        let until = self.now + milliseconds;
-        while let Some(due) = self.lines.poll_timeout().filter(|due| *due <= until) {
-            self.now = self.now.max(due);
-            self.turn();
-        }
-        self.now = until;
-        self.turn();
-    }
-
+/// What `direct` was sent.
+trait Sent {
     /// The frames that a line was sent: type, id, from, to, text.
-    fn sent(&mut self, line: usize) -> Vec<(u16, u32, String, String, Vec<u8>)> {
-        let bytes = std::mem::take(&mut self.out.sent[line]);
-        self.turn();
-        frames(&bytes)
-    }
-
+    fn sent(&mut self, line: usize) -> Vec<(u16, u32, String, String, Vec<u8>)>;
     /// The texts that a line was sent.
+    fn texts(&mut self, line: usize) -> Vec<String>;
+}
+
+impl Sent for Rig<'_, '_> {
+    fn sent(&mut self, line: usize) -> Vec<(u16, u32, String, String, Vec<u8>)> {
+        frames(&self.bytes(line))
+    }
     fn texts(&mut self, line: usize) -> Vec<String> {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         self.sent(line).into_iter().map(|frame| text(frame.4)).collect()
@@ -277,34 +225,6 @@ fn a_line_that_takes_nothing_is_not_read_and_what_it_did_not_confirm_comes_again
     }
     assert_eq!(got, (0..6).map(|id| (OFFLINE, id)).collect::<Vec<_>>());
     assert_eq!(rig.lines.exchange().usage().entries, 0, "taken when it had left");
-}
-
-/// A sequence of numbers that is the same for the same seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % limit
-    }
-}
-
-/// Bytes as they come out of a line on which one of `each` bytes goes wrong.
-fn noisy(bytes: &[u8], random: &mut Random, each: u64, spared: usize) -> Vec<u8> {
-    let mut out = Vec::new();
-    for (place, byte) in bytes.iter().enumerate() {
-        if place < spared || random.below(each) != 0 {
-            out.push(*byte);
-            continue;
-        }
-        match if spared == 0 { random.below(3) } else { 2 } {
-            0 => {}
-            1 => out.extend([*byte, *byte]),
-            _ => out.push(byte ^ (1 << random.below(8))),
-        }
-    }
-    out
 }
 
 #[test]

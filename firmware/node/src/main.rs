@@ -11,7 +11,7 @@ mod led;
 
 use centrala_board::clock::Clock;
 use centrala_board::stack::{self, Watermark};
-use centrala_board::uart::{self, Rings, UARTS, Uart};
+use centrala_board::uart::{self, Rings, Uart};
 use centrala_counter::{Client, Note, Settings};
 use cortex_m_rt::entry;
 use static_cell::ConstStaticCell;
@@ -31,7 +31,9 @@ const SETTINGS: Settings<'static> = Settings {
 };
 const _: () = assert!(SETTINGS.fit(), "a name, a password or a topic is too long");
 
-static RINGS: ConstStaticCell<[Rings; UARTS]> = ConstStaticCell::new([Rings::EMPTY; UARTS]);
+/// Bytes that the UART takes at once, and one.
+const SEND: usize = 264;
+static RINGS: ConstStaticCell<Rings<SEND>> = ConstStaticCell::new(Rings::EMPTY);
 static CLIENT: ConstStaticCell<Client<'static>> = ConstStaticCell::new(Client::new(SETTINGS));
 
 fn log(note: Note) {
@@ -43,9 +45,9 @@ fn log(note: Note) {
 
 #[entry]
 fn main() -> ! {
-    let peripherals = cortex_m::Peripherals::take().expect("taken once");
+    let peripherals = centrala_board::first(cortex_m::Peripherals::take());
     let mut clock = Clock::start(peripherals.SYST);
-    let [mut uart, ..] = uart::start(RINGS.take());
+    let [mut uart] = uart::start([RINGS.take().split()]);
     let client = CLIENT.take();
     let mut watermark = Watermark::new();
     defmt::info!("node: {=str}, {=usize} bytes of stack", SETTINGS.name, stack::size());

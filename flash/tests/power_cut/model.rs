@@ -1,7 +1,7 @@
 //! What a store must hold: plain maps, and the records that change them.
 
 use crate::nor::Dice;
-use centrala_core::host::{Mail, Record};
+use centrala_core::host::{FORMER_GROUP, Mail, Record};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub const LONGEST: usize = 60;
@@ -57,6 +57,14 @@ impl Model {
                 self.groups.remove(&number);
                 self.members.retain(|(_, group), _| *group != number);
                 self.chats.retain(|(_, group)| *group != number);
+                for kept in self.mail.values_mut() {
+                    if kept.group == number {
+                        kept.group = FORMER_GROUP;
+                    }
+                    if kept.about == number {
+                        kept.about = 0;
+                    }
+                }
             }
             Record::Member { user, group, left } => {
                 self.members.insert((user, group), left);
@@ -131,15 +139,20 @@ impl Model {
                 // Most of them in order, some as copies of one message, some handed back.
                 *sequence += dice.below(3);
                 let from = any(dice, self.users.keys().copied()).unwrap_or(0);
+                let (to, about) = match dice.below(4) {
+                    0 | 1 => (group, 0),
+                    2 => (0, group),
+                    _ => (0, 0),
+                };
                 Record::Mail(Mail {
                     user,
                     sequence: if dice.below(9) == 0 { *sequence / 2 } else { *sequence },
                     id: dice.roll() as u32,
                     from,
-                    group: if dice.below(2) == 0 { group } else { 0 },
+                    group: to,
                     priority: 1 + dice.below(5) as u8,
                     last: dice.below(8) == 0,
-                    about: dice.below(3) as u32,
+                    about,
                     image: dice.below(8) == 0,
                     time: dice.roll(),
                     text,

@@ -28,6 +28,8 @@ use super::event::NoImage;
 pub const LONGEST: usize = 1024 * 1024;
 /// Images in memory where nothing is kept on a disk, in bytes.
 const IN_MEMORY: u64 = 64 << 20;
+/// Where their files are, beside the store.
+pub const DIRECTORY: &str = "images";
 /// The extension of a file that is being written.
 const NEW: &str = "new";
 /// What an image may be.
@@ -302,7 +304,7 @@ impl Inner {
 }
 
 /// The image that a file is, by its name.
-fn named(entry: &fs::DirEntry) -> Option<Hash> {
+pub fn named(entry: &fs::DirEntry) -> Option<Hash> {
     entry.file_name().to_str().and_then(Hash::parse)
 }
 

@@ -23,7 +23,7 @@ use crate::outbox::{Out, Port};
 use crate::poll::Poll;
 use crate::restore::restore;
 use crate::rooms::Rooms;
-use crate::rooms::images::Images;
+use crate::rooms::images::{DIRECTORY, Images};
 use crate::store::Keep;
 use crate::sysv::endpoint::{Endpoint, Unavailable};
 use crate::sysv::{LANES, QUEUES, Queues, Spec, TOPICS};
@@ -146,7 +146,7 @@ impl<'m> Server<'m> {
         let images = match config.data.directory().map_err(|e| StartError(e.to_string()))? {
             None => Images::in_memory(most),
             Some(directory) => {
-                let directory = directory.join("images");
+                let directory = directory.join(DIRECTORY);
                 Images::open(&directory, most).map_err(|error| {
                     StartError(format!("data: {}: {error}", directory.display()))
                 })?

@@ -36,12 +36,22 @@ export class Exchange {
     const folder = path.join(DIRECTORY, `server-${number}`);
     fs.mkdirSync(folder);
     exchange.#config = path.join(folder, "centrala.toml");
-    for (let tries = 0; ; tries += 1) {
-      // Below those that the kernel gives to connections: it must be free again after a restart.
+    // Below those that the kernel gives to connections, mostly: it must be free after a restart too.
+    await exchange.#listening(() => {
       exchange.#port = 20_000 + Math.floor(Math.random() * 12_000);
       fs.writeFileSync(exchange.#config, exchange.#configuration(folder));
-      if (await exchange.#run()) return exchange;
-      assert.ok(tries < 20, `the server does not start: ${exchange.#log}`);
+    });
+    return exchange;
+  }
+
+  /** Starts it until nobody else has its port, `prepare`d each time; another end is an error. */
+  async #listening(prepare = () => {}) {
+    for (const deadline = Date.now() + LONG; ; await new Promise((again) => setTimeout(again, 50))) {
+      prepare();
+      const before = this.#log.length;
+      if (await this.#run()) return;
+      const why = this.#log.slice(before);
+      assert.ok(/ is in use/.test(why) && Date.now() < deadline, `the server does not start: ${why}`);
     }
   }
 
@@ -67,22 +77,37 @@ export class Exchange {
   #run() {
     const child = spawn(SERVER, ["--config", this.#config], { stdio: ["ignore", "pipe", "pipe"] });
     this.#process = child;
-    this.ended = new Promise((resolve) => child.on("exit", resolve));
+    // All that it said has been read by then.
+    this.ended = new Promise((resolve) => child.on("close", resolve));
     child.stderr.on("data", (data) => (this.#log += data));
     let said = "";
-    return new Promise((resolve) => {
-      child.on("error", () => resolve(false));
-      child.on("exit", () => resolve(false));
+    return new Promise((resolve, reject) => {
+      const late = () => {
+        child.kill("SIGKILL");
+        reject(new Error(`the server does not say where it is, but "${said}": ${this.#log}`));
+      };
+      const timer = setTimeout(late, LONG);
+      const done = (ready) => {
+        clearTimeout(timer);
+        resolve(ready);
+      };
+      child.on("error", reject);
+      child.on("close", () => done(false));
       child.stdout.on("data", (data) => {
         said += data;
         const lines = said.split("\n").slice(0, -1);
         const direct = lines.find((line) => line.startsWith("direct: "));
         if (direct) this.direct = Number(direct.split(":").at(-1));
         if (["direct:", "rooms:", "topics:"].every((name) => lines.some((line) => line.startsWith(name)))) {
-          resolve(true);
+          done(true);
         }
       });
     });
+  }
+
+  /** The last lines of what it logged. */
+  get log() {
+    return this.#log.split("\n").slice(-40).join("\n");
   }
 
   /** Kills it, as a power cut would end it. */
@@ -93,7 +118,7 @@ export class Exchange {
 
   /** Starts it again, where it was and with what it kept. */
   async startAgain() {
-    assert.ok(await this.#run(), `the server does not start again: ${this.#log}`);
+    await this.#listening();
   }
 
   async stop() {

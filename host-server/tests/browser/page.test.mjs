@@ -12,24 +12,28 @@ let browser;
 before(async () => {
   browser = await launch();
 });
-after(() => browser.close());
+after(() => browser?.close());
 
-/** Runs a story with a server of its own, and with people who come by `person(name)`. */
+/** Runs a story with a server of its own. People come by `come(name)`; by `person(name)` they log in, too. */
 function story(name, tell) {
   test(name, { timeout: 15 * 60_000 }, async () => {
     const exchange = await Exchange.start();
     const people = [];
-    const person = async (...args) => {
-      people.push(await Person.here(browser, exchange, ...args));
+    const come = async (...args) => {
+      people.push(await Person.come(browser, exchange, ...args));
       return people.at(-1);
     };
+    const person = async (...args) => {
+      const one = await come(...args);
+      await one.page.goto(exchange.url);
+      await one.logIn();
+      return one;
+    };
     try {
-      await tell({ exchange, person, people });
+      await tell({ exchange, come, person });
     } catch (error) {
-      for (const { name: who, page, errors } of people) {
-        console.error(`${who}: ${page.url()}`, errors);
-        await page.screenshot({ path: `${process.env.CENTRALA_SCREENSHOTS}/failed-${who}.png` }).catch(() => {});
-      }
+      for (const one of people) console.error(await one.report());
+      console.error(`== the server's log\n${exchange.log}`);
       throw error;
     } finally {
       for (const one of people) await one.context.close().catch(() => {});
@@ -42,7 +46,7 @@ function story(name, tell) {
 /** An image as a file of the page's user. */
 const file = (name, buffer) => ({ name, mimeType: "image/png", buffer });
 
-story("two people find an advert, talk in its room, privately about it, and by DM", async ({ person }) => {
+story("two people find an advert, talk in its room, privately about it, and by DM", async ({ exchange, person }) => {
   const anna = await person("anna");
   await anna.create("rower");
   const bartek = await person("bartek");
@@ -71,7 +75,7 @@ story("two people find an advert, talk in its room, privately about it, and by D
   await bartek.reads(["bartek: What does it cost?", "anna: 300"]);
 
   // By DM, found among the people. A chat with the same person stands above it.
-  await bartek.page.goto(`${bartek.page.url().split("#")[0]}#0/1`);
+  await bartek.page.goto(`${exchange.url}#0/1`);
   await bartek.page.locator("#chat-subtitle", { hasText: "Direct messages" }).waitFor();
   await bartek.ready();
   await bartek.say("Another thing");
@@ -190,8 +194,7 @@ story("a server that is killed and starts again: nothing is missing and nothing 
   // Perhaps before they are back.
   await exchange.topics("ola", "send", "#news", "said while they were away");
   for (const one of [anna, bartek]) await one.connected();
-  await anna.page.waitForFunction(() => document.querySelectorAll("#log .message").length === 5);
-  await bartek.page.waitForFunction(() => document.querySelectorAll("#log .message").length === 5);
+  for (const one of [anna, bartek]) await one.shows(5);
   const said = await anna.said();
   assert.deepEqual(said.slice(0, 3), expected);
   assert.deepEqual(said.slice(3).sort(), ["anna: written without a server", "ola: said while they were away"]);
@@ -206,11 +209,10 @@ story("a server that is killed and starts again: nothing is missing and nothing 
   await anna.reads([...said, "bartek: again"]);
 });
 
-story("a message whose answer is lost on the way is neither lost nor doubled", async ({ exchange, person, people }) => {
+story("a message whose answer is lost on the way is neither lost nor doubled", async ({ exchange, come, person }) => {
   const bartek = await person("bartek");
   await bartek.create("news");
-  const anna = await Person.come(browser, exchange, "anna");
-  people.push(anna);
+  const anna = await come("anna");
   // What the wire does to a message: "kept" arrives and its answer does not; "lost" does not arrive.
   await anna.page.routeWebSocket(/socket\.io/, (page) => {
     const server = page.connectToServer();
@@ -236,7 +238,7 @@ story("a message whose answer is lost on the way is neither lost nor doubled", a
   await anna.say("kept");
   await anna.reads(["anna: kept"]);
   await bartek.reads(["anna: kept"]);
-  await anna.page.waitForFunction(() => document.querySelector("#unsent").childElementCount === 0);
+  await anna.until("nothing is unsent", () => document.querySelector("#unsent").childElementCount === 0);
 
   await anna.say("lost");
   await anna.page.getByText("it did not arrive").waitFor();
@@ -256,8 +258,7 @@ story("new messages are counted in the list and the title, until they are read",
   await anna.create("news");
   const bartek = await person("bartek");
   await bartek.join("news");
-  await anna.page.goto(`${exchange.url}#0/2`);
-  await anna.ready();
+  await anna.goTo("0/2", "bartek");
   await bartek.say("one");
   await bartek.say("two");
   await bartek.reads(["bartek: one", "bartek: two"]);
@@ -278,8 +279,7 @@ story("new messages are counted in the list and the title, until they are read",
   await anna.page.locator("#log .new").waitFor();
 
   // A DM that was not read stays new, though the server takes it for seen when its reader goes.
-  await bartek.page.goto(`${exchange.url}#0/1`);
-  await bartek.ready();
+  await bartek.goTo("0/1", "anna");
   await bartek.say("a word");
   await anna.page.locator('a[href="#0/2"] .count', { hasText: "1" }).waitFor();
   await anna.page.reload();
@@ -293,11 +293,10 @@ story("new messages are counted in the list and the title, until they are read",
   await anna.titled("bartek · Centrala");
 });
 
-story("the desktop is told only for who turned it on, and not of what is before the eyes", async ({ exchange, person, people }) => {
+story("the desktop is told only for who turned it on, and not of what is before the eyes", async ({ exchange, come, person }) => {
   const bartek = await person("bartek");
   await bartek.create("news");
-  const anna = await Person.come(browser, exchange, "anna");
-  people.push(anna);
+  const anna = await come("anna");
   const { page } = anna;
   // In the place of the desktop, which a browser without a screen has not.
   await page.addInitScript(() => {
@@ -314,8 +313,7 @@ story("the desktop is told only for who turned it on, and not of what is before 
   await page.goto(exchange.url);
   await anna.logIn();
   await anna.join("news");
-  await bartek.page.goto(`${exchange.url}#0/2`);
-  await bartek.ready();
+  await bartek.goTo("0/2", "anna");
   await bartek.say("not asked for");
   await page.locator('a[href="#0/1"] .count', { hasText: "1" }).waitFor();
   await page.getByRole("button", { name: "Desktop notifications" }).click();
@@ -329,7 +327,7 @@ story("the desktop is told only for who turned it on, and not of what is before 
   assert.deepEqual(await page.evaluate(() => window.told), ["bartek: elsewhere"]);
 });
 
-story("two tabs of a person are one session, and neither puts the other out of the room", async ({ exchange, person, people }) => {
+story("two tabs of a person are one session, and neither puts the other out of the room", async ({ person }) => {
   const anna = await person("anna");
   await anna.create("news");
   const other = await person("anna");
@@ -343,8 +341,7 @@ story("two tabs of a person are one session, and neither puts the other out of t
   await other.say("two");
   await anna.reads(["bartek: one", "anna: two"]);
   // One tab goes elsewhere, which leaves the room for both: the first enters it again by itself.
-  await other.page.goto(`${exchange.url}#0/2`);
-  await other.ready();
+  await other.goTo("0/2", "bartek");
   await anna.say("three");
   const all = ["bartek: one", "anna: two", "anna: three"];
   await bartek.reads(all);
@@ -355,14 +352,14 @@ story("two tabs of a person are one session, and neither puts the other out of t
   await other.reads([...all, "bartek: four"]);
 });
 
-story("everything is done by keyboard, and the focus is always to be seen", async ({ exchange, person, people }) => {
+story("everything is done by keyboard, and the focus is always to be seen", async ({ exchange, come, person }) => {
   const bartek = await person("bartek");
-  const anna = await Person.come(browser, exchange, "anna");
-  people.push(anna);
+  const anna = await come("anna");
   const { page } = anna;
   const press = (key) => page.keyboard.press(key);
   const type = (text) => page.keyboard.type(text);
-  const focused = (what) => page.waitForFunction((selector) => document.activeElement?.matches(selector), what);
+  const focused = (what) =>
+    anna.until(`the focus on ${what}`, (selector) => document.activeElement?.matches(selector), what);
   /** Goes on until the focus is there, and sees it on each step. */
   const tabTo = async (what, key = "Tab") => {
     for (let n = 0; n < 40; n += 1) {
@@ -423,8 +420,10 @@ story("everything is done by keyboard, and the focus is always to be seen", asyn
 
   // An image by keyboard: the button opens the system's dialog.
   await press("Enter");
-  await tabTo("#attach", "Shift+Tab");
+  await focused("#text");
+  // Well before it opens: a press of a key overtakes what tells the browser to leave it to us.
   const chooser = page.waitForEvent("filechooser");
+  await tabTo("#attach", "Shift+Tab");
   await press("Enter");
   await (await chooser).setFiles(file("a.png", png(40, 30)));
   await page.locator(".pick", { hasText: "a.png" }).waitFor();
@@ -453,8 +452,8 @@ story("a long chat is read page by page, in order, and what is read stays in pla
   for (let at = 0; at < all.length; at += 100) await exchange.say("zofia", "#news", all.slice(at, at + 100));
   await anna.open("news");
   const shown = () => anna.page.locator("#log .message").count();
-  await anna.page.waitForFunction(() => document.querySelectorAll("#log .message").length === 1_000);
-  const atEnd = () => anna.page.waitForFunction(() => {
+  await anna.shows(1_000);
+  const atEnd = () => anna.until("the end is in view", () => {
     const { scrollHeight, scrollTop, clientHeight } = document.querySelector("#scroller");
     return scrollHeight - scrollTop - clientHeight < 5;
   });
@@ -467,7 +466,7 @@ story("a long chat is read page by page, in order, and what is read stays in pla
     const place = () => anna.page.locator(`[data-id="${id}"]`).evaluate((row) => row.getBoundingClientRect().top);
     const before = await place();
     await anna.page.getByRole("button", { name: "Load older messages" }).click();
-    await anna.page.waitForFunction((count) => document.querySelectorAll("#log .message").length === count, expected);
+    await anna.shows(expected);
     assert.ok(Math.abs((await place()) - before) < 2, "what was on top is still there");
   }
   assert.equal(await anna.page.getByRole("button", { name: "Load older messages" }).count(), 0);
@@ -479,9 +478,8 @@ story("a long chat is read page by page, in order, and what is read stays in pla
   await atEnd();
 });
 
-story("a password is asked for, and a refusal says why", async ({ exchange, people }) => {
-  const anna = await Person.come(browser, exchange, "#anna");
-  people.push(anna);
+story("a password is asked for, and a refusal says why", async ({ exchange, come }) => {
+  const anna = await come("#anna");
   const { page } = anna;
   await page.goto(exchange.url);
   await page.getByRole("button", { name: "Log in" }).click();
@@ -507,7 +505,7 @@ story("a password is asked for, and a refusal says why", async ({ exchange, peop
   await anna.reads(["anna: short"]);
 });
 
-story("what a person sees keeps the rules of accessibility, wide and narrow, light and dark", async ({ exchange, person }) => {
+story("what a person sees keeps the rules of accessibility, wide and narrow, light and dark", async ({ exchange, come, person }) => {
   const rules = fs.readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
   const bartek = await person("bartek");
   await bartek.create("news");
@@ -522,7 +520,7 @@ story("what a person sees keeps the rules of accessibility, wide and narrow, lig
   ]) {
     // The rules are put into the page, which the page's own policy forbids.
     const options = { viewport, colorScheme, bypassCSP: true };
-    const anna = await Person.come(browser, exchange, "anna", options);
+    const anna = await come("anna", options);
     const { page } = anna;
     const check = async (what) => {
       await anna.picture(`${name}-${what}`);

@@ -7,6 +7,7 @@ import { chromium } from "playwright-core";
 import { LONG } from "./exchange.mjs";
 
 const PICTURES = process.env.CENTRALA_SCREENSHOTS;
+let pictures = 0;
 
 /** Without these it asks for things elsewhere, and complains where it may not. */
 const ARGUMENTS = [
@@ -28,13 +29,16 @@ export const PHONE = { width: 390, height: 780 };
 
 export class Person {
   errors = [];
+  /** What they did, and when. */
+  #steps = [];
 
   /** Comes to the server's page with a browser of their own. */
   static async come(browser, exchange, name, options = {}) {
     const person = new Person();
     person.name = name;
     person.exchange = exchange;
-    const defaults = { viewport: WIDE, colorScheme: "light", locale: "en-GB" };
+    // Without motion no colour is in between when it is looked at.
+    const defaults = { viewport: WIDE, colorScheme: "light", locale: "en-GB", reducedMotion: "reduce" };
     person.context = await browser.newContext({ ...defaults, ...options });
     person.context.setDefaultTimeout(LONG);
     person.page = await person.context.newPage();
@@ -47,15 +51,8 @@ export class Person {
     return person;
   }
 
-  /** Comes and logs in. */
-  static async here(browser, exchange, name, options = {}) {
-    const person = await Person.come(browser, exchange, name, options);
-    await person.page.goto(exchange.url);
-    await person.logIn();
-    return person;
-  }
-
   async logIn(password = "") {
+    this.#note("logs in");
     await this.page.getByLabel("Your name").fill(this.name);
     if (password) await this.page.getByLabel("Password").fill(password);
     await this.page.getByRole("button", { name: "Log in" }).click();
@@ -66,12 +63,45 @@ export class Person {
     await this.page.locator("#status.in").waitFor({ state: "attached" });
     // Its lists are there too.
     await this.page.locator('#lists[aria-busy="false"]').waitFor({ state: "attached" });
+    this.#note("is connected");
   }
 
   /** The page said nothing of an error. Goes away. */
   async leave() {
     await this.context.close();
     assert.deepEqual(this.errors, [], `errors on the page of ${this.name}`);
+  }
+
+  #note(step) {
+    this.#steps.push(`${new Date().toISOString().slice(11, 23)} ${step}`);
+  }
+
+  /** Waits until a function holds on the page; `what` is said when it never does. */
+  async until(what, holds, argument) {
+    try {
+      await this.page.waitForFunction(holds, argument);
+    } catch (cause) {
+      throw new Error(`${this.name} waited in vain: ${what}`, { cause });
+    }
+    this.#note(`found: ${what}`);
+  }
+
+  /** All that is to be known of a person when their story goes wrong; keeps a picture, too. */
+  async report() {
+    const quick = { timeout: 10_000 };
+    const unless = (error) => `(${error.message.split("\n")[0]})`;
+    const focus = () => document.activeElement?.outerHTML.slice(0, 200);
+    const picture = path.join(PICTURES, `failed-${this.name.replace(/\W/g, "")}-${pictures++}.png`);
+    const shown = await this.page.locator("body").ariaSnapshot(quick).catch(unless);
+    return [
+      `== ${this.name} at ${this.page.url()}, titled ${await this.page.title().catch(unless)}`,
+      `focus: ${await this.page.evaluate(focus).catch(unless)}`,
+      `errors: ${this.errors.join("\n") || "none"}`,
+      `picture: ${await this.page.screenshot({ path: picture, ...quick }).then(() => picture, unless)}`,
+      ...this.#steps.slice(-30),
+      // The end of what was said last, and not all of a long chat.
+      shown.length < 6_000 ? shown : `${shown.slice(0, 3_000)}\n…\n${shown.slice(-3_000)}`,
+    ].join("\n");
   }
 
   entry(title) {
@@ -84,14 +114,27 @@ export class Person {
       for (const section of document.querySelectorAll("details")) section.open = true;
     });
     await this.entry(title).first().click();
+    await this.#opened(title);
+  }
+
+  /** Opens a chat by its address, as a bookmark does. */
+  async goTo(key, title) {
+    await this.page.goto(`${this.exchange.url}#${key}`);
+    // The address is there before the page has followed it.
+    await this.#opened(title);
+    await this.ready();
+  }
+
+  async #opened(title) {
     await this.page.locator("#chat-title", { hasText: title }).waitFor();
+    this.#note(`opened ${title}`);
   }
 
   async create(advert) {
     await this.page.getByRole("button", { name: "New advert" }).click();
     await this.page.getByLabel("Name", { exact: true }).fill(advert);
     await this.page.getByRole("button", { name: "Create" }).click();
-    await this.page.locator("#chat-title", { hasText: advert }).waitFor();
+    await this.#opened(advert);
     await this.ready();
   }
 
@@ -105,11 +148,13 @@ export class Person {
   /** The open chat is entered, and read. */
   async ready() {
     await this.page.locator('#scroller[aria-busy="false"]').waitFor();
+    this.#note("is in it");
   }
 
   async say(text) {
     await this.page.getByLabel("Message", { exact: true }).fill(text);
     await this.page.getByRole("button", { name: "Send" }).click();
+    this.#note(`said ${text.slice(0, 60)}`);
   }
 
   /** What is said in the open chat: "who: text", an image by its name. */
@@ -131,7 +176,7 @@ export class Person {
     let said;
     do {
       said = await this.said();
-      if (JSON.stringify(said) === JSON.stringify(expected)) return;
+      if (JSON.stringify(said) === JSON.stringify(expected)) return this.#note(`read ${said.length}`);
       await new Promise((resolve) => setTimeout(resolve, 50));
     } while (Date.now() < deadline);
     assert.deepEqual(said, expected, `what ${this.name} reads`);
@@ -140,7 +185,8 @@ export class Person {
   /** How many new messages the list of chats shows for one of this title. */
   async count(title, expected) {
     const spoken = expected === 0 ? "" : `, ${expected} new`;
-    await this.page.waitForFunction(
+    await this.until(
+      `${expected} new in ${title}`,
       ([name, text]) =>
         [...document.querySelectorAll("#list-chats .entry")].some(
           (entry) =>
@@ -152,7 +198,13 @@ export class Person {
   }
 
   async titled(title) {
-    await this.page.waitForFunction((expected) => document.title === expected, title);
+    await this.until(`the title ${title}`, (expected) => document.title === expected, title);
+  }
+
+  /** Waits until the open chat shows so many messages. */
+  async shows(count) {
+    const holds = (expected) => document.querySelectorAll("#log .message").length === expected;
+    await this.until(`${count} messages are shown`, holds, count);
   }
 
   /** Keeps a picture of what is to be seen. */

@@ -116,6 +116,8 @@ fn child_plays() {
     let script = script(run.seed, run.acts);
     let (mut model, mut commits, mut played) = (common::Model::default(), 0, 0);
     let (mut store, _) = Store::open(&dir, &run.options()).unwrap();
+    // As a server does: else the first message is a commit.
+    store.reserve().unwrap();
     for act in script {
         act.play(&mut store).unwrap();
         if model.apply(&act) {
@@ -127,6 +129,7 @@ fn child_plays() {
             played = 0;
             drop(store);
             (store, _) = Store::open(&dir, &run.options()).unwrap();
+            store.reserve().unwrap();
         }
     }
 }

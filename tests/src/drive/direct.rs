@@ -254,6 +254,7 @@ pub(super) fn seen(exchange: &Exchange<'_>, user: u32, frame: &[u8]) -> Seen {
     Seen {
         text: seen.text.to_vec(),
         dm,
+        former: seen.destination() == b"#0",
         live,
         answer: live.then_some((seen.id, *seen.src)),
         sender: Some(from.map_or(&b""[..], |from| from.name).to_vec()),

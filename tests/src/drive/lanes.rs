@@ -457,6 +457,7 @@ pub(super) fn seen(exchange: &Exchange<'_>, user: u32, frame: &[u8]) -> Seen {
     Seen {
         text: element.text.to_vec(),
         dm: group == 0 && !beyond,
+        former: group == 0 && element.text.starts_with(b"#0 "),
         sender,
         group: (!beyond).then_some(group),
         ..Seen::default()

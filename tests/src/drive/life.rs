@@ -425,7 +425,7 @@ impl Life<'_, '_> {
             Op::RemoveGroup { name } => {
                 let Some(group) = self.group(name) else { return };
                 if !self.world.shelf.full {
-                    self.world.model.members.retain(|(_, of), _| *of != group);
+                    self.world.model.remove_group(group);
                     self.world.model.chats.retain(|(of, _)| *of != group);
                 }
                 self.call(|exchange, io| exchange.remove_group(group, io.store)).ok();

@@ -213,6 +213,7 @@ pub(super) fn seen(frame: &[u8], mark: u32) -> Seen {
     Seen {
         text: message.text.to_vec(),
         dm: message.group.is_none(),
+        former: message.group.is_some_and(|group| group.number == 0),
         sender: Some(message.from.name.to_vec()),
         group: Some(message.group.map_or(0, |group| group.number)),
         ..Seen::default()

@@ -40,6 +40,8 @@ pub(super) struct Message {
     /// The first to be accepted is 1.
     arrival: u32,
     pub(super) group: u32,
+    /// That group is no more.
+    former: bool,
     priority: u8,
     pub(super) accepted: u64,
     /// The sender was told that it is delivered or kept.
@@ -93,8 +95,8 @@ pub(super) struct Client {
     pub(super) due: Vec<i64>,
     /// What a `queues` client asked for by half: the operation, when, and when that was answered.
     pub(super) half: Option<(i64, u64, Option<u64>)>,
-    /// The newest message of each priority, of groups and direct.
-    newest: BTreeMap<(u8, bool), u32>,
+    /// The newest message of each priority, of groups, direct, and of groups that are no more.
+    newest: BTreeMap<(u8, bool, bool), u32>,
     /// Answers of a number and a text since the call began.
     pub(super) results: Vec<(i32, Vec<u8>)>,
     /// Answers of `rooms` since the call began.
@@ -260,6 +262,7 @@ impl Model {
             sender_name,
             arrival: self.accepted,
             group,
+            former: false,
             priority,
             accepted: now,
             promised: false,
@@ -341,9 +344,17 @@ impl Model {
         open
     }
 
+    /// A group is removed: its number may be another's soon.
+    pub(super) fn remove_group(&mut self, group: u32) {
+        self.members.retain(|(_, of), _| *of != group);
+        for message in self.messages.values_mut().filter(|message| message.group == group) {
+            message.former = true;
+        }
+    }
+
     /// Whether any message of a group came back unread from a session of a user.
     pub(super) fn came_back(&self, user: u32, group: u32) -> bool {
-        let of_group = self.messages.values().filter(|message| message.group == group);
+        let of_group = self.messages.values().filter(|m| m.group == group && !m.former);
         of_group.filter_map(|message| message.copies.get(&user)).any(|copy| copy.returned)
     }
 

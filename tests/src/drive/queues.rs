@@ -358,14 +358,13 @@ pub(super) fn seen(exchange: &Exchange<'_>, user: u32, key: i64, frame: &[u8]) -
     let message = Message::new_checked(frame).expect("whole");
     let mut seen = Seen {
         text: message.text.to_vec(),
-        dm: message.kind != kind::GROUP || message.address == 0,
+        dm: message.kind != kind::GROUP,
+        unsure: message.kind == kind::GROUP && message.address == 0,
         time: Some(message.time as u64),
         ..Seen::default()
     };
     if !seen.dm {
         seen.group = Some(message.address as u32);
-    } else if message.kind == kind::GROUP {
-        seen.sender = Some(Vec::new());
     } else {
         assert_eq!(i64::from(message.address), key, "addressed to another than {user}");
         let from = exchange.find_user(Target::User(message.kind as u32));

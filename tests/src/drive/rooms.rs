@@ -288,6 +288,7 @@ pub(super) fn seen(model: &Model, exchange: &Exchange<'_>, user: u32, frame: &[u
     Seen {
         text: event[6].as_str().expect("a text").as_bytes().to_vec(),
         dm: chat.0 == 0 || chat.1 != 0,
+        unsure: chat == (0, 0),
         sender: Some(event[4].as_str().expect("a name").as_bytes().to_vec()),
         group: Some(if chat.1 == 0 { chat.0 } else { 0 }),
         ..Seen::default()

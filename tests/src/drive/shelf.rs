@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use centrala_core::dialect::Dialect;
 use centrala_core::exchange::message_id;
-use centrala_core::host::{Mail, NoRoom, Posted, Record, Store};
+use centrala_core::host::{FORMER_GROUP, Mail, NoRoom, Posted, Record, Store};
 
 /// A message kept for a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +133,9 @@ impl Store for Shelf {
                 assert!(self.groups.remove(&number).is_some());
                 self.members.retain(|(_, group), _| *group != number);
                 self.chats.retain(|(group, _)| *group != number);
+                for kept in self.mail.values_mut().filter(|kept| kept.group == number) {
+                    kept.group = FORMER_GROUP;
+                }
             }
             Record::Member { user, group, left } => {
                 assert!(self.users.contains_key(&user) && self.groups.contains_key(&group));

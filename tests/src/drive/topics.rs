@@ -145,7 +145,9 @@ impl Model {
 pub(super) fn seen(frame: &[u8]) -> Seen {
     let message = topics::ServerMessage::new_checked(frame).expect("whole");
     assert!(message.kind >= topics::kind::TOPIC, "not a delivery");
-    let dm = message.kind >= topics::kind::DIRECT;
-    let group = (!dm).then(|| (message.kind - topics::kind::TOPIC) as u32 + 1);
-    Seen { text: message.text.to_vec(), dm, group, ..Seen::default() }
+    let direct = message.kind >= topics::kind::DIRECT;
+    let former = direct && message.text.starts_with(b"#0: ");
+    let dm = direct && !former;
+    let group = (!direct).then(|| (message.kind - topics::kind::TOPIC) as u32 + 1);
+    Seen { text: message.text.to_vec(), dm, former, group, ..Seen::default() }
 }

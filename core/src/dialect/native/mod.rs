@@ -1,6 +1,6 @@
 //! `native`: Centrala's own dialect, which expresses all that the exchange can do.
 //!
-//! A client sends [`Request`]s and is sent [`Event`]s, both encoded with postcard: the variant's
+//! A client sends [`Request`]s and is sent [`Event`]s, both encoded as postcard does: the variant's
 //! number, then its fields in order; integers as varints of 7 bits a byte, the lowest first (signed
 //! ones zigzag), a `u8` and a `bool` as a byte, bytes and names behind their length, an `Option` as
 //! 0, or 1 and its value.
@@ -49,6 +49,7 @@
 //! what user 5 gets          19 00  03 09 00 00 c8 aa f6 a3 aa 33 03 00  03 04 61 6e 6e 61  00 00 00  03 68 65 6a
 //! ```
 
+mod codec;
 pub mod serial;
 mod wire;
 
@@ -58,6 +59,7 @@ use crate::exchange::{Rows, message_id};
 use crate::limits::Limits;
 use crate::request::{self, Sender, Tag, Target};
 
+use codec::{Reader, Writer};
 pub use wire::{
     Chat, Event, How, Limit, List, Message, Party, Private, Refusal, Request, To, Who,
 };
@@ -121,13 +123,14 @@ impl<'a> Request<'a> {
     /// [`NoRequest`], with the id as far as it can be told.
     #[inline]
     pub fn decode(payload: &'a [u8]) -> Result<(u32, Request<'a>), NoRequest> {
-        let (id, rest) = postcard::take_from_bytes::<u32>(payload)
-            .map_err(|_| NoRequest::Malformed { id: 0 })?;
-        match postcard::take_from_bytes(rest) {
-            Ok((Request::Hello { version, .. }, _)) if version != VERSION => {
+        let mut reader = Reader(payload);
+        let id = reader.u32().ok_or(NoRequest::Malformed { id: 0 })?;
+        let rest = reader.0;
+        match (reader.request(), reader.0) {
+            (Some(Request::Hello { version, .. }), _) if version != VERSION => {
                 Err(NoRequest::Version { id })
             }
-            Ok((request, [])) => Ok((id, request)),
+            (Some(request), []) => Ok((id, request)),
             _ => Err(Self::undecodable(id, rest)),
         }
     }
@@ -135,8 +138,9 @@ impl<'a> Request<'a> {
     /// A hello is one in every version, as far as its first field.
     #[cold]
     fn undecodable(id: u32, rest: &[u8]) -> NoRequest {
-        match postcard::take_from_bytes::<(u32, u16)>(rest) {
-            Ok(((0, version), _)) if version != VERSION => NoRequest::Version { id },
+        let mut reader = Reader(rest);
+        match (reader.u32(), reader.u16()) {
+            (Some(0), Some(version)) if version != VERSION => NoRequest::Version { id },
             _ => NoRequest::Malformed { id },
         }
     }
@@ -144,7 +148,10 @@ impl<'a> Request<'a> {
     /// Writes the frame of this request and returns its length; `None` if `out` is too small.
     #[inline]
     pub fn encode(&self, id: u32, out: &mut [u8]) -> Option<usize> {
-        frame(out, |out| postcard::to_slice(&(id, self), out).map(|written| written.len()))
+        frame(out, |writer| {
+            writer.u32(id);
+            writer.request(self);
+        })
     }
 }
 
@@ -155,27 +162,24 @@ impl<'a> Event<'a> {
     /// [`NoEvent`]: to be skipped.
     #[inline]
     pub fn decode(payload: &'a [u8]) -> Result<Event<'a>, NoEvent> {
-        match postcard::take_from_bytes(payload) {
-            Ok((event, [])) => Ok(event),
-            _ => Err(NoEvent),
-        }
+        let mut reader = Reader(payload);
+        reader.event().filter(|_| reader.0.is_empty()).ok_or(NoEvent)
     }
 
     /// Writes the frame of this event and returns its length; `None` if `out` is too small.
     #[inline]
     pub fn encode(&self, out: &mut [u8]) -> Option<usize> {
-        frame(out, |out| postcard::to_slice(self, out).map(|written| written.len()))
+        frame(out, |writer| writer.event(self))
     }
 }
 
 /// Puts the header before what is written.
 #[inline]
-fn frame(
-    out: &mut [u8],
-    write: impl FnOnce(&mut [u8]) -> postcard::Result<usize>,
-) -> Option<usize> {
+fn frame(out: &mut [u8], write: impl FnOnce(&mut Writer<'_>)) -> Option<usize> {
     let (header, rest) = out.split_first_chunk_mut::<HEADER>()?;
-    let len = write(rest).ok()?;
+    let mut writer = Writer::new(rest);
+    write(&mut writer);
+    let len = writer.len()?;
     *header = u16::try_from(len).ok()?.to_le_bytes();
     Some(HEADER.saturating_add(len))
 }
@@ -202,6 +206,7 @@ impl Codec for Wire {
         direct_share: false,
         conversations: false,
         same_for_all: true,
+        quiet: true,
         overhead: OVERHEAD as u32,
         text_max: u32::MAX,
         row: ROW as u32,
@@ -355,7 +360,8 @@ fn translate(request: Request<'_>) -> Result<request::Request<'_>, Outcome> {
     })
 }
 
-#[inline]
+#[cfg_attr(not(target_os = "none"), inline)]
+#[cfg_attr(target_os = "none", inline(never))]
 fn conversation(chat: Chat) -> request::Chat {
     match chat {
         Chat::Group(group) => request::Chat::Group(group),
@@ -425,6 +431,7 @@ fn refusal(outcome: Outcome, size: u32) -> Refusal {
         Outcome::InUse => Refusal::InUse,
         Outcome::Exists => Refusal::Exists,
         Outcome::Own => Refusal::Own,
+        Outcome::NotKept => Refusal::NotKept,
         Outcome::Full(limit) => Refusal::Full { limit: limit.into(), size },
     }
 }
@@ -439,10 +446,10 @@ fn too_long(bytes: &[u8], progress: &mut Progress, limits: &Limits) -> Option<De
         return None;
     }
     // The longest varint of 32 bits; the frame is longer.
-    let id = match postcard::take_from_bytes::<u32>(rest) {
-        Ok((id, _)) => id,
-        Err(_) if rest.len() < 5 => return None,
-        Err(_) => 0,
+    let id = match Reader(rest).u32() {
+        Some(id) => id,
+        None if rest.len() < 5 => return None,
+        None => 0,
     };
     progress.skip = len.into();
     let outcome = Outcome::Full(event::Limit::MessageLength);

@@ -9,64 +9,102 @@
 //! one is found. What does not fit its checksum is dropped, not answered: whoever waits for an
 //! answer asks again.
 //!
-//! [`encode`] takes a frame as the exchange gives it, [`Receiver`] gives one as the exchange takes
-//! it: both with their length.
+//! [`encode`] and [`send`] take a frame as the exchange gives it, [`Receiver`] gives one as the
+//! exchange takes it: both with their length. A frame that arrived whole and is longer than its
+//! buffer is no noise: it is given as far as there is room, so that it can be refused.
 
 use super::HEADER;
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 
 /// Without a table: a line is slower than the eight steps a byte.
-const CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
+static CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
 /// Bytes of a checksum.
 const CHECKSUM: usize = 4;
+/// The checksum of anything with its checksum behind it.
+const WHOLE: u32 = CRC_32_ISO_HDLC.residue ^ CRC_32_ISO_HDLC.xorout;
+/// Bytes of a run, at most.
+const RUN: usize = 254;
+
+/// The checksum of what has this one, and one byte more.
+fn and(checksum: u32, byte: u8) -> u32 {
+    let mut digest = CRC.digest_with_initial((checksum ^ CRC_32_ISO_HDLC.xorout).reverse_bits());
+    digest.update(&[byte]);
+    digest.finalize()
+}
 
 /// Bytes on the line of a frame of so many bytes, at most.
 pub const fn encoded_max(frame: usize) -> usize {
-    // A code for each 254 bytes and one more, the checksum, two zeros.
-    frame.saturating_add(frame / 254 + 1 + CHECKSUM + 2)
+    // The checksum is longer than the length, which is left out.
+    let bytes = frame.saturating_add(CHECKSUM - HEADER);
+    // A code for each run and one more, two zeros.
+    bytes.saturating_add(bytes / RUN + 1 + 2)
+}
+
+/// Sends a frame on the line, in as many pieces as it takes ([`encoded_max`] bytes in all). Nothing
+/// is sent of what is no frame.
+pub fn send(frame: &[u8], out: &mut dyn FnMut(&[u8])) {
+    let Some((mut payload, _)) = super::look(frame).filter(|(_, used)| *used == frame.len()) else {
+        return;
+    };
+    let checksum = payload.iter().fold(0, |checksum, byte| and(checksum, *byte)).to_le_bytes();
+    let mut checksum = &checksum[..];
+    out(&[0]);
+    loop {
+        let (first, rest) = run(payload, RUN);
+        // A run goes on in the checksum.
+        let room = RUN.saturating_sub(first.len());
+        let (second, behind) = if rest.is_empty() { run(checksum, room) } else { (&[][..], checksum) };
+        let len = first.len().wrapping_add(second.len());
+        out(&[(len as u8).wrapping_add(1)]);
+        out(first);
+        out(second);
+        (payload, checksum) = (rest, behind);
+        if len == RUN {
+            continue;
+        }
+        // What ended it was a zero, which its code stands for, or the end.
+        let of = if payload.is_empty() { &mut checksum } else { &mut payload };
+        match of.split_first() {
+            Some((_, rest)) => *of = rest,
+            None => break,
+        }
+    }
+    out(&[0]);
+}
+
+/// As many bytes as come before a zero, at most so many, and the rest.
+fn run(bytes: &[u8], most: usize) -> (&[u8], &[u8]) {
+    let len = bytes.iter().take(most).take_while(|byte| **byte != 0).count();
+    bytes.split_at_checked(len).unwrap_or((bytes, &[]))
 }
 
 /// Writes a frame for the line and returns the length; `None` if `out` is too small
 /// ([`encoded_max`]), or if it is no frame.
 pub fn encode(frame: &[u8], out: &mut [u8]) -> Option<usize> {
-    let (payload, used) = super::look(frame)?;
-    if used != frame.len() {
-        return None;
-    }
-    let checksum = CRC.checksum(payload).to_le_bytes();
-    *out.first_mut()? = 0;
-    // Where the code of the run stands that is being written, and where the next byte goes.
-    let (mut code, mut at) = (1usize, 2usize);
-    let mut run = 1u8;
-    for byte in payload.iter().chain(&checksum) {
-        if *byte != 0 {
-            *out.get_mut(at)? = *byte;
-            at = at.wrapping_add(1);
-            run = run.wrapping_add(1);
+    let mut at = 0usize;
+    send(frame, &mut |bytes| {
+        let end = at.saturating_add(bytes.len());
+        if let Some(place) = out.get_mut(at..end) {
+            crate::copy(place, bytes);
         }
-        if *byte == 0 || run == u8::MAX {
-            *out.get_mut(code)? = run;
-            (code, at, run) = (at, at.wrapping_add(1), 1);
-        }
-    }
-    *out.get_mut(code)? = run;
-    *out.get_mut(at)? = 0;
-    Some(at.wrapping_add(1))
+        at = end;
+    });
+    (1..=out.len()).contains(&at).then_some(at)
 }
 
 /// Puts frames together from the bytes of a line, in a buffer of the caller's: as long as the
-/// longest frame ([`frame_max`](super::frame_max)) and 4 bytes for its checksum.
+/// longest frame ([`frame_max`](super::frame_max)).
 #[derive(Debug)]
 pub struct Receiver<'b> {
     buffer: &'b mut [u8],
-    /// Bytes there are, with the room for the length.
+    /// Bytes there are, with the room for the length; more than the buffer has, if it is too long.
     len: usize,
     /// Bytes still to come of the run.
     run: u8,
     /// Whether a zero stands behind the run.
     zero: bool,
-    /// It is longer than the buffer.
-    overrun: bool,
+    /// Of all that has come.
+    checksum: u32,
 }
 
 /// What a byte brought.
@@ -77,6 +115,8 @@ pub enum Arrived {
     Nothing,
     /// A frame: [`Receiver::frame`].
     Frame,
+    /// A frame that is longer than the buffer, of which [`Receiver::frame`] is the beginning.
+    TooLong,
     /// The end of what is no frame: dropped.
     Noise,
 }
@@ -84,20 +124,14 @@ pub enum Arrived {
 impl<'b> Receiver<'b> {
     /// Nothing has arrived.
     pub fn new(buffer: &'b mut [u8]) -> Self {
-        Receiver { buffer, len: HEADER, run: 0, zero: false, overrun: false }
+        Receiver { buffer, len: HEADER, run: 0, zero: false, checksum: 0 }
     }
 
     /// Takes the next byte of the line.
     pub fn push(&mut self, byte: u8) -> Arrived {
         if byte == 0 {
-            let empty = self.len == HEADER && self.run == 0 && !self.zero && !self.overrun;
-            let whole = self.run == 0 && !self.overrun && self.complete().is_some();
-            let arrived = match (empty, whole) {
-                (true, _) => Arrived::Nothing,
-                (_, true) => Arrived::Frame,
-                _ => Arrived::Noise,
-            };
-            (self.len, self.run, self.zero, self.overrun) = (HEADER, 0, false, false);
+            let arrived = self.end();
+            (self.len, self.run, self.zero, self.checksum) = (HEADER, 0, false, 0);
             return arrived;
         }
         if self.run == 0 {
@@ -112,29 +146,34 @@ impl<'b> Receiver<'b> {
         Arrived::Nothing
     }
 
-    /// The frame that the last byte completed, with its length. It stays until the next byte.
+    /// The frame that the last byte completed, with its length, as far as there is room for it. It
+    /// stays until the next byte.
     pub fn frame(&self) -> &[u8] {
-        super::look(self.buffer).map_or(&[], |(_, used)| self.buffer.get(..used).unwrap_or(&[]))
+        let whole = super::look(self.buffer).and_then(|(_, used)| self.buffer.get(..used));
+        whole.unwrap_or(self.buffer)
     }
 
     fn put(&mut self, byte: u8) {
-        match self.buffer.get_mut(self.len) {
-            Some(place) => *place = byte,
-            None => self.overrun = true,
+        if let Some(place) = self.buffer.get_mut(self.len) {
+            *place = byte;
         }
         self.len = self.len.saturating_add(1);
+        self.checksum = and(self.checksum, byte);
     }
 
     /// Checks what there is, and puts its length before it.
-    fn complete(&mut self) -> Option<()> {
-        let (header, rest) = self.buffer.split_first_chunk_mut::<HEADER>()?;
-        let whole = rest.get(..self.len.checked_sub(HEADER)?)?;
-        let (payload, checksum) = whole.split_last_chunk::<CHECKSUM>()?;
-        if payload.is_empty() || CRC.checksum(payload) != u32::from_le_bytes(*checksum) {
-            return None;
+    fn end(&mut self) -> Arrived {
+        if self.len == HEADER && self.run == 0 && !self.zero {
+            return Arrived::Nothing;
         }
-        *header = u16::try_from(payload.len()).ok()?.to_le_bytes();
-        Some(())
+        let len = self.len.saturating_sub(CHECKSUM);
+        let payload = len.saturating_sub(HEADER);
+        let whole = payload != 0 && self.run == 0 && self.checksum == WHOLE;
+        match (u16::try_from(payload), self.buffer.first_chunk_mut::<HEADER>()) {
+            (Ok(payload), Some(header)) if whole => *header = payload.to_le_bytes(),
+            _ => return Arrived::Noise,
+        }
+        if len <= self.buffer.len() { Arrived::Frame } else { Arrived::TooLong }
     }
 }
 
@@ -157,7 +196,8 @@ mod tests {
         [&(payload.len() as u16).to_le_bytes(), payload].concat()
     }
 
-    /// The frames that a receiver finds in these bytes, and how often it finds noise.
+    /// The frames that a receiver finds in these bytes, those that are too long as far as there is
+    /// room, and how often it finds noise.
     fn received(bytes: &[u8], room: usize) -> (Vec<Vec<u8>>, usize) {
         let mut buffer = std::vec![0; room];
         let mut receiver = Receiver::new(&mut buffer);
@@ -166,6 +206,10 @@ mod tests {
             match receiver.push(*byte) {
                 Arrived::Nothing => {}
                 Arrived::Frame => frames.push(receiver.frame().to_vec()),
+                Arrived::TooLong => {
+                    assert_eq!(receiver.frame().len(), room);
+                    frames.push(receiver.frame().to_vec());
+                }
                 Arrived::Noise => noise += 1,
             }
         }
@@ -184,6 +228,7 @@ mod tests {
     #[test]
     fn a_frame_on_the_line_byte_by_byte() {
         assert_eq!(CRC.checksum(b"123456789"), 0xcbf4_3926);
+        assert_eq!(b"123456789".iter().fold(0, |checksum, byte| and(checksum, *byte)), 0xcbf4_3926);
         assert_eq!(line(&hej())[..13], [0, 3, 7, 2, 1, 3, 5, 3, 9, 3, b'h', b'e', b'j']);
         let checksum = CRC.checksum(&hej()[2..]).to_le_bytes();
         assert_eq!(line(&hej())[13..], [&checksum[..], &[0]].concat());
@@ -200,14 +245,34 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_does_not_fit_is_dropped_and_the_next_is_found() {
+    fn of_a_frame_that_does_not_fit_the_beginning_is_told_and_the_next_is_found() {
         let long = framed(&[7; 40]);
         let bytes = [line(&long), line(&hej())].concat();
-        assert_eq!(received(&bytes, 46), (std::vec![long, hej()], 0));
-        for room in 17..46 {
-            assert_eq!(received(&bytes, room), (std::vec![hej()], 1), "{room}");
+        for room in 13..=42 {
+            let want = std::vec![long[..room].to_vec(), hej()];
+            assert_eq!(received(&bytes, room), (want, 0), "{room}");
         }
-        assert_eq!(received(&bytes, 16), (std::vec![], 2));
+        let neither = std::vec![long[..2].to_vec(), hej()[..2].to_vec()];
+        assert_eq!(received(&bytes, 2), (neither, 0));
+        assert_eq!(received(&bytes, 1), (std::vec![], 2), "no room for a length");
+        // Longer than a length can say.
+        let mut endless = std::vec![0u8];
+        (0..300).for_each(|_| endless.extend([0xff; 255]));
+        endless.push(0);
+        assert_eq!(received(&[&endless[..], &line(&hej())].concat(), 42), (std::vec![hej()], 1));
+    }
+
+    #[test]
+    fn what_is_sent_in_pieces_is_no_longer_than_was_said() {
+        for len in 1..1_100 {
+            for byte in [0, 1] {
+                let frame = framed(&std::vec![byte; len]);
+                let (mut sent, mut pieces) = (0, 0);
+                send(&frame, &mut |bytes| (sent, pieces) = (sent + bytes.len(), pieces + 1));
+                assert!(sent <= encoded_max(frame.len()) && pieces > 2, "{len}: {sent}");
+            }
+        }
+        send(&framed(&[1, 2, 3])[..4], &mut |bytes| panic!("half a frame: {bytes:?}"));
     }
 
     #[test]

@@ -164,6 +164,7 @@ fn the_wire_format_is_what_version_1_is() {
         let why = Refusal::Full { limit, size: 0 };
         assert_eq!(told(Event::Refused { id: 0, why })[2..], [2, 0, 12, number as u8, 0]);
     }
+    assert_eq!(told(Event::Refused { id: 0, why: Refusal::NotKept })[2..], [2, 0, 13]);
 }
 
 /// What a codec makes of bytes, and how many are to be skipped behind them.
@@ -288,4 +289,161 @@ fn an_answer_to_id_0_is_a_refusal_or_none() {
     let why = Refusal::Full { limit: Limit::Mailbox, size: 40 };
     let refused = told(Event::Refused { id: 0, why });
     assert_eq!(answer(Outcome::Full(event::Limit::Mailbox), Kind::Send), refused);
+}
+
+/// What every request and event is built of, one with each variant, each option and each length of an
+/// integer.
+fn samples() -> (Vec<(u32, Request<'static>)>, Vec<Event<'static>>) {
+    const NUMBERS: [u32; 6] = [0, 1, 127, 128, 40_000, u32::MAX];
+    let (mut requests, mut events) = (Vec::new(), Vec::new());
+    for number in NUMBERS {
+        let (long, version) = (u64::from(number) << 31 | 5, number as u16);
+        let text = &[0xc5; 200][..number as usize % 201];
+        let (flag, priority) = (number % 2 == 0, number as u8);
+        let count = flag.then_some(number);
+        let private = Private { group: number, user: 7 };
+        let party = Party { number, name: text };
+        for who in [Who::Number(number), Who::Name(text)] {
+            requests.extend([
+                Request::Hello { version, user: who, password: text },
+                Request::Send { to: To::User(who), priority, receipt: flag, text },
+                Request::Send { to: To::Group(who), priority, receipt: !flag, text },
+                Request::Join { group: who, count },
+                Request::Leave { group: who },
+                Request::List(List::Members(who)),
+            ]);
+        }
+        for chat in [Chat::Group(number), Chat::User(number), Chat::Private(private)] {
+            let before = flag.then_some(long);
+            requests.extend([
+                Request::Say { chat, text },
+                Request::Seen { chat },
+                Request::History { chat, before, limit: number },
+            ]);
+            events.push(Event::Count { id: number, chat, all: long, new: u64::MAX });
+        }
+        requests.extend([
+            Request::LogOut,
+            Request::Ack { mark: number },
+            Request::CreateGroup { name: text },
+            Request::List(List::Online),
+            Request::List(List::Groups),
+            Request::List(List::MyGroups),
+            Request::List(List::Users),
+            Request::ShutDown,
+            Request::Ping,
+            Request::NewChat { group: number },
+            Request::Chats,
+        ]);
+        events.extend([
+            Event::Welcome { id: number, version, user: party, message_length: number },
+            Event::Ended { group: party },
+            Event::Row { id: number, party, active: flag, left: count },
+        ]);
+        events.extend([How::Done, How::Received, How::Stored].map(|how| {
+            Event::Done { id: number, how, number }
+        }));
+        events.extend(all_refusals(number).map(|why| Event::Refused { id: number, why }));
+        for (group, private) in [(None, None), (Some(party), None), (None, Some(private))] {
+            events.push(Event::Message(Message {
+                number: long,
+                id: number,
+                mark: number,
+                time: u64::MAX,
+                priority,
+                offline: flag,
+                from: party,
+                group,
+                private,
+                image: !flag,
+                text,
+            }));
+        }
+        let (id, number, time, from) = (number, long, long, party);
+        events.push(Event::Said { id, number, time, priority, from, image: flag, text });
+    }
+    (requests.into_iter().map(|request| (7, request)).collect(), events)
+}
+
+fn all_refusals(size: u32) -> impl Iterator<Item = Refusal> {
+    let limits = [
+        Limit::Sessions,
+        Limit::Users,
+        Limit::Groups,
+        Limit::Memberships,
+        Limit::Messages,
+        Limit::Copies,
+        Limit::Mailbox,
+        Limit::MessageLength,
+        Limit::Questions,
+        Limit::Store,
+        Limit::Registrations,
+        Limit::Chats,
+    ];
+    let others = [
+        Refusal::Malformed,
+        Refusal::Version { speaks: size as u16 },
+        Refusal::NotLoggedIn,
+        Refusal::BadName,
+        Refusal::NotAllowed,
+        Refusal::NotMember,
+        Refusal::NoSuchUser,
+        Refusal::NoSuchGroup,
+        Refusal::NoSuchChat,
+        Refusal::InUse,
+        Refusal::Exists,
+        Refusal::Own,
+        Refusal::NotKept,
+    ];
+    others.into_iter().chain(limits.into_iter().map(move |limit| Refusal::Full { limit, size }))
+}
+
+#[test]
+fn every_request_and_event_is_what_postcard_makes_of_it() {
+    let (requests, events) = samples();
+    let (mut ours, mut theirs) = ([0; 1024], [0; 1024]);
+    let mut payloads = Vec::new();
+    for (id, request) in requests {
+        let len = request.encode(id, &mut ours).unwrap();
+        let want = postcard::to_slice(&(id, request), &mut theirs).unwrap();
+        assert_eq!(&ours[HEADER..len], &want[..], "{request:?}");
+        assert_eq!(request.encode(id, &mut ours[..len - 1]), None);
+        payloads.push(want.to_vec());
+    }
+    for event in events {
+        let len = event.encode(&mut ours).unwrap();
+        let want = postcard::to_slice(&event, &mut theirs).unwrap();
+        assert_eq!(&ours[HEADER..len], &want[..], "{event:?}");
+        assert_eq!(event.encode(&mut ours[..len - 1]), None);
+        payloads.push(want.to_vec());
+    }
+    // And what anything else means, near to those.
+    let mut dice = 1u64;
+    let mut below = |limit: usize| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) as usize % limit
+    };
+    let mut good = 0;
+    for payload in &payloads {
+        for _ in 0..300 {
+            let mut bytes = payload.clone();
+            bytes.truncate(bytes.len() - below(2) * below(bytes.len()));
+            for _ in 0..below(4) {
+                let at = below(bytes.len().min(24));
+                bytes[at] = [0, 1, 0x7f, 0x80, 0xff, below(256) as u8, below(16) as u8][below(7)];
+            }
+            bytes.extend(&[0x80, 0][..below(3)]);
+            let want = match postcard::take_from_bytes::<(u32, Request<'_>)>(&bytes) {
+                Ok(((_, Request::Hello { version, .. }), _)) if version != VERSION => None,
+                Ok((request, [])) => Some(request),
+                _ => None,
+            };
+            assert_eq!(Request::decode(&bytes).ok(), want, "{bytes:x?}");
+            let event = postcard::take_from_bytes::<Event<'_>>(&bytes).ok();
+            let event = event.filter(|(_, rest)| rest.is_empty()).map(|(event, _)| event);
+            assert_eq!(Event::decode(&bytes).ok(), event, "{bytes:x?}");
+            good += usize::from(want.is_some() || event.is_some());
+        }
+    }
+    assert!(good > 10_000, "{good}");
 }

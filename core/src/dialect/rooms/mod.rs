@@ -9,7 +9,7 @@
 //!
 //! An advert (`anons_id`) is a group. A chat is a pair (`anons_id`, `chat_id`): (g, 0) is what is
 //! said in group g, (g, k) the private chat about it between its owner and user k, (0, k) the direct
-//! messages with user k ([`Chat`]).
+//! messages with user k ([`Chat`]). What waited from a group that is no more is of (0, 0).
 //!
 //! | from a client                                              | answer                          |
 //! |------------------------------------------------------------|---------------------------------|
@@ -257,6 +257,7 @@ fn reason(outcome: Outcome) -> &'static str {
         Outcome::InUse => "Already logged in as another user",
         Outcome::Exists => "It exists already",
         Outcome::Own => "It is your own advert",
+        Outcome::NotKept => "Nobody keeps it",
         Outcome::Full(Limit::MessageLength) => "Too long",
         Outcome::Full(Limit::Store) => "It could not be kept",
         Outcome::Full(Limit::Registrations) => "Too many new users: try again in a minute",
@@ -422,6 +423,7 @@ impl Codec for Wire {
         direct_share: false,
         conversations: true,
         same_for_all: true,
+        quiet: false,
         overhead: AROUND as u32,
         text_max: u32::MAX,
         row: ROW as u32,

@@ -192,6 +192,7 @@ pub fn refused(what: &str, why: Refusal) -> Failure {
         Refusal::NoSuchChat => "no such chat".into(),
         Refusal::Exists => "there is such a group already".into(),
         Refusal::Own => "it is your own".into(),
+        Refusal::NotKept => "the exchange keeps no history".into(),
         Refusal::Full { limit, size } => full(limit, size),
     };
     Failure::Refused(format!("{what}: {why}"))

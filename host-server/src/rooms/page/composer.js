@@ -1,6 +1,6 @@
 // Where a person writes: text, images to send, and what could not be sent.
 
-import { byId, el, icon, sizeOf } from "./dom.js";
+import { byId, el, icon, keepFocus, sizeOf } from "./dom.js";
 import { LONGEST, check, shrink } from "./images.js";
 
 /** What is sent at once is not shown on its way; what takes longer (milliseconds) is. */
@@ -16,6 +16,7 @@ export class Composer {
   /** By chat: what is written and picked, and not sent. */
   #drafts = new Map();
   #key = null;
+  #drawn = "[]";
   #timer = 0;
   #since = new WeakMap();
 
@@ -104,7 +105,12 @@ export class Composer {
     });
     const waits = this.#session.outgoing.of(this.#key).length > items.length;
     if (waits) this.#timer = setTimeout(() => this.draw(), SLOW);
-    this.#unsent.replaceChildren(...items.map((item) => this.#item(item)));
+    // Drawn anew it would be told anew, and lose the focus.
+    const drawn = items.map(({ tag, state, reason }) => [tag, state, reason, this.#session.state]);
+    if (JSON.stringify(drawn) === this.#drawn) return;
+    this.#drawn = JSON.stringify(drawn);
+    const elements = items.map((item) => this.#item(item));
+    if (!keepFocus(this.#unsent, () => this.#unsent.replaceChildren(...elements))) this.focus();
   }
 
   get #draft() {
@@ -228,7 +234,7 @@ export class Composer {
       session.discard(item);
       this.#text.focus();
     };
-    return el("li", { class: failed ? "item failed" : "item" },
+    return el("li", { class: failed ? "item failed" : "item", "data-id": item.tag },
       failed ? icon("warning") : null,
       el("div", { class: "about", role: failed ? "alert" : null },
         el("span", { class: "what", dir: "auto" }, what),

@@ -15,6 +15,22 @@ export function el(tag, properties = {}, ...children) {
 
 export const byId = (id) => document.getElementById(id);
 
+/**
+ * Runs `draw`, which puts new elements in the place of those in `root`. The focus stays on what it
+ * was on: found again by the `data-id` around it. False if it was there and that is gone.
+ */
+export function keepFocus(root, draw) {
+  const parts = (element) => [...element.querySelectorAll("a, button")];
+  const holder = root.contains(document.activeElement) && document.activeElement.closest("[data-id]");
+  const at = holder ? parts(holder).indexOf(document.activeElement) : -1;
+  draw();
+  if (at < 0) return true;
+  const part = root.querySelector(`[data-id="${holder.dataset.id}"]`);
+  const again = part && parts(part)[at];
+  again?.focus({ preventScroll: true });
+  return Boolean(again);
+}
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /** An icon of index.html's sheet; it says nothing to a screen reader. */

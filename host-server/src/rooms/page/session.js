@@ -412,7 +412,9 @@ export class Session {
     // What another tab has sent is answered here too.
     if (!sending || (tag !== undefined && tag !== sending.tag)) return;
     clearTimeout(this.#answerTimer);
-    this.outgoing.answer(status, reason);
+    // Another tab left the chat meanwhile, for this one too: it is sent once that is entered again.
+    if (status !== 1 && !this.#entered.has(sending.key)) this.outgoing.retry(sending);
+    else this.outgoing.answer(status, reason);
     this.onchange("outgoing");
     this.#pump();
     this.#leaveIfDone(sending.key);
@@ -498,18 +500,35 @@ export class Session {
 
   /** A chat was entered or left, and not by this page: by another of the person's tabs. */
   #elsewhere(entered, [anons, chat]) {
-    if (chat === -1) return;
+    if (chat === -1) {
+      if (!entered) this.#notLeft(anons);
+      return;
+    }
     const key = keyOf(anons, chat);
-    const leaving = this.#leaving.get(key) ?? 0;
-    if (!entered && leaving > 0) {
-      this.#leaving.set(key, leaving - 1);
+    if (!entered && this.#leaving.has(key)) {
+      this.#left(key);
     } else if (key !== this.open) {
       this.#entered.delete(key);
       this.chats.get(key)?.read();
       this.onchange("list");
+      // What is to be said in it was not said yet.
+      if (!entered && this.outgoing.busy(key)) this.#enter(key);
     } else if (!entered || this.room.state === "outside") {
       this.#entered.delete(key);
       this.#enter(key);
     }
+  }
+
+  /** The server has answered what was asked in `#leaveIfDone`. */
+  #left(key) {
+    const leaving = this.#leaving.get(key) - 1;
+    if (leaving > 0) this.#leaving.set(key, leaving);
+    else this.#leaving.delete(key);
+  }
+
+  /** A chat about an advert could not be left, as another tab had left it: which one is not said. */
+  #notLeft(anons) {
+    const key = [...this.#leaving.keys()].find((leaving) => parseKey(leaving).anons === anons);
+    if (key) this.#left(key);
   }
 }

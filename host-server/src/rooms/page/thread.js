@@ -1,6 +1,6 @@
 // The messages of the open chat.
 
-import { avatar, byId, dayOf, el, hue, icon, sameDay, timeOf, wholeTimeOf } from "./dom.js";
+import { avatar, byId, dayOf, el, hue, icon, keepFocus, sameDay, timeOf, wholeTimeOf } from "./dom.js";
 import { pieces } from "./text.js";
 
 /** Messages of one person within so many milliseconds are one block. */
@@ -27,6 +27,7 @@ export class ThreadView {
   #marked = false;
   #presences = [];
   #drawn = null;
+  #loading = false;
   #watcher;
 
   /** `show(row, blob)` shows an image in full size. */
@@ -76,7 +77,7 @@ export class ThreadView {
       this.#put(fragment, row, rows[index - 1]);
     });
     place(Infinity);
-    this.#log.replaceChildren(fragment);
+    keepFocus(this.#log, () => this.#log.replaceChildren(fragment));
     this.#drawn = key;
     this.#notes();
     kept();
@@ -140,7 +141,9 @@ export class ThreadView {
 
   #notes() {
     const { log, room, state } = this.#session;
+    const focused = document.activeElement === this.#older;
     this.#older.hidden = log.older !== true;
+    if (focused && this.#older.hidden) this.#scroller.focus({ preventScroll: true });
     const empty = log.rows.length === 0;
     const notes = {
       entering: state === "in" ? "Loading…" : "Waiting for the connection…",
@@ -222,14 +225,16 @@ export class ThreadView {
   }
 
   async #loadOlder() {
-    this.#older.disabled = true;
+    if (this.#loading) return;
+    this.#loading = true;
+    // Not disabled, which would take the focus from it.
     this.#older.textContent = "Loading…";
     try {
       await this.#session.loadOlder();
     } catch {
-      // The button is there again for another try.
+      // The button is there for another try.
     }
-    this.#older.disabled = false;
+    this.#loading = false;
     this.#older.textContent = "Load older messages";
   }
 

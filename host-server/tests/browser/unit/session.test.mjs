@@ -269,6 +269,47 @@ test("another tab's doings are followed", async (t) => {
   assert.deepEqual(wire.of("join-chat"), [[1, 0]], "what is open here is entered again");
 });
 
+test("what is sent while another tab leaves the chat is sent again once it is entered again", async (t) => {
+  const { wire, session } = await room(t);
+  session.send({ text: "a" });
+  const [[, , , tag]] = wire.of("chat-msg");
+  // The server took them in this order: the other tab's leave, then the message.
+  wire.say("leave-chat-response", 1, 0, "OK");
+  wire.say("chat-response", -1, "You are not in this chat", tag);
+  await ticks();
+  assert.deepEqual(wire.of("chat-msg"), [[1, 0, "a", tag], [1, 0, "a", tag]]);
+  wire.say("chat-response", -1, "You are not in this chat", tag);
+  await ticks();
+  assert.equal(session.outgoing.all[0].reason, "You are not in this chat", "in it, a refusal is one");
+});
+
+test("what waits in a chat that another tab leaves still goes out", async (t) => {
+  const { wire, session } = await room(t);
+  session.send({ text: "a" });
+  session.openChat("0/2");
+  await ticks();
+  const [[, , , tag]] = wire.of("chat-msg");
+  wire.say("leave-chat-response", 1, 0, "OK");
+  wire.say("chat-response", -1, "You are not in this chat", tag);
+  await ticks();
+  assert.deepEqual(wire.of("chat-msg"), [[1, 0, "a", tag], [1, 0, "a", tag]]);
+  wire.say("chat-response", 1, "OK", tag);
+  assert.deepEqual(wire.of("leave-chat"), [[1, 0]]);
+});
+
+test("a chat that could not be left is not taken for one that is being left", async (t) => {
+  const { wire, session } = await room(t);
+  session.openChat("0/2");
+  // Two tabs left it: the second one is told that it was not in it.
+  wire.say("leave-chat-response", 1, -1, "You are not in this chat");
+  session.openChat("1/0");
+  await ticks();
+  wire.sent = [];
+  wire.say("leave-chat-response", 1, 0, "OK");
+  await ticks();
+  assert.deepEqual(wire.of("join-chat"), [[1, 0]]);
+});
+
 test("another tab's history is no history of this chat", async (t) => {
   const { wire, session, ids } = await room(t, (wire) => {
     wire.history = [message(5, "ola", "a")];

@@ -15,6 +15,10 @@ pub(in crate::drive) struct Seen {
     pub(in crate::drive) text: Vec<u8>,
     /// Whether it is a direct message.
     pub(in crate::drive) dm: bool,
+    /// Whether its group is no more.
+    pub(in crate::drive) former: bool,
+    /// Whether it does not tell one of these from a direct message of nobody.
+    pub(in crate::drive) unsure: bool,
     /// Whether its recipient has to answer for it.
     pub(in crate::drive) live: bool,
     /// The id to answer with, and to whom.
@@ -188,14 +192,17 @@ impl Model {
                 "when m{serial} came"
             );
         }
-        if let (Some(group), false) = (seen.group, copy.returned) {
-            assert_eq!(group, message.group, "m{serial} is of another group");
+        if !copy.returned && !seen.unsure {
+            let group = if message.former { 0 } else { message.group };
+            assert!(seen.group.is_none_or(|of| of == group), "m{serial} is of another group");
+            assert_eq!(seen.former, message.former, "m{serial} is of another group");
+            assert_eq!(seen.dm, message.group == 0, "m{serial} is of another kind");
         }
-        assert!(copy.returned || seen.dm == (message.group == 0), "m{serial} is of another kind");
         let again = copy.given.contains(&link);
         assert!(!again || copy.returned, "m{serial} twice on {link:?}");
         if copy.given.is_empty() && !copy.returned && !copy.moved {
-            let newest = client.newest.entry((message.priority, seen.dm)).or_default();
+            let dm = message.group == 0;
+            let newest = client.newest.entry((message.priority, dm, message.former)).or_default();
             assert!(*newest <= message.arrival, "m{serial} after a newer one on {link:?}");
             *newest = message.arrival;
         }
@@ -204,7 +211,7 @@ impl Model {
         if copy.taken {
             self.took.insert(user);
         }
-        if copy.last && matches!(dialect, Dialect::Topics | Dialect::Native) {
+        if copy.last && !message.former && matches!(dialect, Dialect::Topics | Dialect::Native) {
             self.endings.push((link, message.group));
         }
     }

@@ -45,7 +45,7 @@ extern "C" fn _start() -> ! {
         black_box(serial::encode(bytes, out));
         let mut receiver = serial::Receiver::new(out);
         for byte in bytes {
-            if black_box(receiver.push(*byte)) == serial::Arrived::Frame {
+            if black_box(receiver.push(*byte)) != serial::Arrived::Nothing {
                 black_box(receiver.frame());
             }
         }
