@@ -63,7 +63,7 @@ pub type Token = Handle<Question>;
 
 /// The memory that the exchange works in. Every slice is lent by the caller, as long as that table
 /// shall be, and empty: [`Slot::EMPTY`], zero, `EMPTY` of its type. [`crate::storage!`] declares
-/// them together; a host may allocate them.
+/// them together; a host may allocate them, and lend them with [`crate::lend_tables!`].
 #[derive(Debug)]
 pub struct Tables<'a> {
     /// Places for users: [`places_for_users`].
