@@ -374,6 +374,9 @@ impl Model {
     pub(super) fn ended(&mut self, link: Link) {
         let client = self.clients.remove(&link).expect("a link that was there");
         self.over.insert(link, client.user);
+        if client.dialect == Dialect::Rooms {
+            self.present.retain(|(user, _)| *user != client.user);
+        }
         self.arrivals.retain(|log_in| log_in.link != Some(link));
         for message in self.messages.values_mut() {
             if let Some(copy) = message.copies.get_mut(&client.user) {
