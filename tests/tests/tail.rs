@@ -294,6 +294,30 @@ fn mail_that_went_to_the_store_for_want_of_room_comes_when_there_is_some() {
 }
 
 #[test]
+fn a_page_that_is_older_than_the_end_of_a_group_or_a_sender_is_read_anew() {
+    for group in [true, false] {
+        let mut lab = lab();
+        let endpoint = lab.topics();
+        lab.subscriber(endpoint, 1000, "ola").unwrap();
+        let jan = lab.direct("jan");
+        lab.disconnect(jan);
+        lab.send(endpoint, &topic_request(2, 0, 0, 0, "t"));
+        lab.exchange.join(2, 1, -1, &mut lab.shelf).unwrap();
+        (0..5).for_each(|i| lab.send(endpoint, &topic_request(4, 0, 0, 3, &i.to_string())));
+        let jan = lab.direct("jan");
+        with_io!(lab, taken(jan, 4));
+        assert_eq!((lab.given(jan).len(), lab.desk.pages.len()), (4, 1));
+        match group {
+            true => lab.exchange.remove_group(1, &mut lab.shelf).unwrap(),
+            false => with_io!(lab, remove_user(1)).unwrap(),
+        }
+        lab.page();
+        assert_eq!(lab.given(jan), [], "it was asked for before that");
+        assert_eq!(lab.desk.pages.len(), 1);
+    }
+}
+
+#[test]
 fn the_end_of_a_membership_is_told_behind_its_last_message_from_the_store() {
     let mut lab = lab();
     let endpoint = lab.topics();

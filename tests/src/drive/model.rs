@@ -163,6 +163,8 @@ pub(super) struct Model {
     pub(super) lost: BTreeMap<u32, u32>,
     /// Log-ins of `lanes` that are not answered yet, in order.
     pub(super) arrivals: Vec<LogIn>,
+    /// When the newest of them came.
+    pub(super) arrived: u64,
     /// What was seen of them in this call.
     pub(super) lanes: Batch,
     /// Answers on lanes to numbers that nobody is logged in with.
