@@ -7,6 +7,7 @@ pub mod frames;
 #[cfg(feature = "firmware")]
 pub mod image;
 pub mod lab;
+pub mod native_table;
 
 /// Reads what there is, as [`std::io::Read::read`], but goes on where a signal interrupted it: a
 /// socket with a time limit is not waited for again by itself when its process was stopped.

@@ -14,6 +14,7 @@ use centrala_core::dialect::direct::{self, MESSAGE, OFFLINE, RESPONSE};
 use centrala_core::dialect::native::{self, Event, Request, Who, serial};
 use centrala_core::host::{Record, Store};
 use centrala_flash::{FlashStore, Layout, OpenError, Place};
+use centrala_tests::direct_table;
 use centrala_tests::image::{Image, LONG, PSRAM};
 use centrala_tests::lab;
 use embedded_storage::nor_flash::{
@@ -263,8 +264,7 @@ impl Native {
     }
 
     fn next<T>(&mut self, of: impl FnOnce(Event<'_>) -> T) -> T {
-        let mut buffer = [0; 512];
-        let mut receiver = serial::Receiver::new(&mut buffer);
+        let mut receiver = serial::Receiver::new([0; 512]);
         let mut byte = [0];
         loop {
             self.0.read_exact(&mut byte).unwrap();
@@ -348,6 +348,13 @@ fn users_groups_memberships_and_mail_outlast_a_reset_and_mail_comes_once_and_in_
         (after.users, after.groups, after.members),
         (before.users, before.groups, before.members)
     );
+}
+
+/// The rest of `direct` is `tests/firmware.rs`'s, for the image without a store.
+#[test]
+fn with_a_store_it_speaks_as_without() {
+    direct_table::refused(&mut Machine::start(&Chip::erased()).image);
+    direct_table::forwarded_as_it_is(&mut Machine::start(&Chip::erased()).image);
 }
 
 /// What a machine that begins with this flash gives to a user who logs in.
