@@ -139,6 +139,8 @@ pub enum What {
     Part(Frame, bool),
     /// An answer that waits for the commit, and what leaves if that fails.
     Promise(Frame, Frame),
+    /// The promise before it says that this link is logged in, by the log-in of this number.
+    LoggedIn(Link, u32),
     /// The link's clients are those of this other link.
     Merge(Link),
     /// The end of the link.
@@ -560,6 +562,10 @@ impl Outbox for Out {
         let (granted, refused) = (self.batch.put(granted), self.batch.put(refused));
         self.push(to, What::Promise(granted, refused));
         self.charge_reply(to, bytes);
+    }
+
+    fn logged_in(&mut self, to: Link, link: Link, log_in: u32) {
+        self.push(to, What::LoggedIn(link, log_in));
     }
 
     fn ask(&mut self, token: Token, ask: Ask<'_>) {

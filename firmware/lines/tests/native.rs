@@ -393,8 +393,7 @@ fn a_request_behind_a_list_that_has_no_room_waits_and_is_obeyed() {
         assert!(matches!(rig.told(2)[..], [Got::Done(2, How::Done)]));
     }
     rig.out.free = serial::room_for(Tables::MESSAGE_LENGTH);
-    let both =
-        [asked(5, Request::List(List::Groups)), asked(6, Request::Ping), hello(7, "celina")];
+    let both = [asked(5, Request::List(List::Groups)), asked(6, Request::Ping), hello(7, "celina")];
     rig.out.arriving[2].extend(both.concat());
     rig.turn();
     assert!(!rig.out.arriving[2].is_empty(), "the list goes on");
