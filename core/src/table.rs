@@ -188,14 +188,16 @@ impl<'a, T: Copy> Table<'a, T> {
     }
 
     /// Looks a handle up; `None` if it is stale.
-    #[inline]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn get(&self, handle: Handle<T>) -> Option<&T> {
         let slot = self.slots.get(handle.index())?;
         (slot.generation == handle.generation && handle.generation & 1 == 1).then_some(&slot.value)
     }
 
     /// As [`Table::get`], to change it.
-    #[inline]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn get_mut(&mut self, handle: Handle<T>) -> Option<&mut T> {
         let slot = self.slots.get_mut(handle.index())?;
         (slot.generation == handle.generation && handle.generation & 1 == 1)
@@ -203,14 +205,16 @@ impl<'a, T: Copy> Table<'a, T> {
     }
 
     /// By place (counted from 1), for links that the tables keep consistent among themselves.
-    #[inline]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(crate) fn at(&self, place: u32) -> Option<&T> {
         let slot = self.slots.get((place as usize).wrapping_sub(1))?;
         (slot.generation & 1 == 1).then_some(&slot.value)
     }
 
     /// As [`Table::at`], to change it.
-    #[inline]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(crate) fn at_mut(&mut self, place: u32) -> Option<&mut T> {
         let slot = self.slots.get_mut((place as usize).wrapping_sub(1))?;
         (slot.generation & 1 == 1).then_some(&mut slot.value)

@@ -96,7 +96,8 @@ impl<'a> Timers<'a> {
     }
 
     /// Sets the time; an earlier one than before counts as the same.
-    #[inline]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(crate) fn advance(&mut self, now: u64) {
         self.now = self.now.max(now);
     }

@@ -94,45 +94,10 @@ impl<'a> Index<'a> {
         self.len = self.len.saturating_sub(1);
     }
 
-    /// Puts them in the order of their keys, which are read anew for each comparison (heapsort).
-    pub(crate) fn sort<K: Ord>(&mut self, mut key: impl FnMut(Place) -> K) {
-        for root in (0..self.len / 2).rev() {
-            self.sift(root, self.len, &mut key);
-        }
-        for end in (1..self.len).rev() {
-            self.swap(0, end);
-            self.sift(0, end, &mut key);
-        }
-    }
-
-    fn swap(&mut self, i: usize, j: usize) {
+    pub(crate) fn swap(&mut self, i: usize, j: usize) {
         if let (Some(a), Some(b)) = (self.get(i), self.get(j)) {
             self.set(i, b);
             self.set(j, a);
-        }
-    }
-
-    fn sift<K: Ord>(&mut self, root: usize, end: usize, key: &mut impl FnMut(Place) -> K) {
-        let mut root = root;
-        while let Some(left) = root.checked_mul(2).map(|twice| twice.wrapping_add(1))
-            && left < end
-            && let (Some(at_root), Some(at_left)) = (self.get(root), self.get(left))
-        {
-            let mut child = (left, key(at_left));
-            let right = left.wrapping_add(1);
-            if right < end
-                && let Some(at_right) = self.get(right)
-            {
-                let key = key(at_right);
-                if key > child.1 {
-                    child = (right, key);
-                }
-            }
-            if key(at_root) >= child.1 {
-                return;
-            }
-            self.swap(root, child.0);
-            root = child.0;
         }
     }
 }

@@ -1,20 +1,18 @@
-//! The flash as sectors of whole words: reading, checking and writing one header or record.
+//! The flash as sectors of whole words: reading, checking and writing one record.
 
 use crate::defect::{Defect, Defects};
 use crate::index::{Place, WORDS};
-use crate::record::{HEAD, Head, Key, PREFIX};
-use centrala_core::host::Record;
+use crate::record::{AROUND, CHECKSUM, HEAD, HEADER, Head, halves, whole};
 use centrala_core::name::NAME_LENGTH;
-use crc::{CRC_32_ISO_HDLC, Crc, Digest};
+use crc::{CRC_32_ISO_HDLC, Crc, Digest, NoTable};
 use embedded_storage::nor_flash::NorFlash;
 
 /// Read and written at once; a word has at most so many bytes.
-pub(crate) const CHUNK: usize = 64;
-const MAGIC: [u8; 4] = *b"CFL1";
-/// Magic 4, word 1, nothing 1, sectors 2, sector's length 4, epoch 4, end of the sector before 4,
-/// newest message 8, CRC-32 of these 4.
-const HEADER: usize = 32;
-static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+pub(crate) const CHUNK: usize = 32;
+const MAGIC: u32 = u32::from_le_bytes(*b"CFL2");
+static CRC: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISO_HDLC);
+/// The checksum of whatever has its checksum behind it.
+const GOOD: u32 = CRC_32_ISO_HDLC.residue ^ CRC_32_ISO_HDLC.xorout;
 
 /// How a store uses its flash. It must be the same at each start, but for `text`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,13 +42,15 @@ pub(crate) struct Header {
     pub(crate) newest: u64,
 }
 
-/// What begins at some place.
-#[derive(Clone, Copy, Debug)]
+/// What a sector begins with.
 pub(crate) enum Begins {
-    /// A record whose checksum agrees.
-    Record(Found),
-    /// Nothing, or what is none.
-    Nothing,
+    Header(Header),
+    /// A header of a store with another layout.
+    OtherLayout,
+    /// Bits that are all 1.
+    Erased,
+    /// Anything else.
+    Something,
 }
 
 /// A record whose checksum agrees.
@@ -75,11 +75,10 @@ pub(crate) struct Medium<F> {
     pub(crate) defects: Defects,
 }
 
+/// A word is a power of two.
 const fn round_up(bytes: u32, word: u32) -> u32 {
-    match bytes.checked_rem(word) {
-        None | Some(0) => bytes,
-        Some(over) => bytes.wrapping_add(word.wrapping_sub(over)),
-    }
+    let rest = word.wrapping_sub(1);
+    bytes.wrapping_add(rest) & !rest
 }
 
 impl<F: NorFlash> Medium<F> {
@@ -94,13 +93,16 @@ impl<F: NorFlash> Medium<F> {
             return None;
         }
         let word = word as u32;
-        if layout.sector.checked_rem(erased)? != 0 || layout.sector.checked_rem(word)? != 0 {
+        // No sum of lengths goes beyond 32 bits.
+        if capacity > u32::MAX / 2
+            || layout.sector.checked_rem(erased)? != 0
+            || layout.sector.checked_rem(word)? != 0
+        {
             return None;
         }
         let sectors = capacity.checked_div(layout.sector)?;
         let text = u16::try_from(layout.text.max(NAME_LENGTH)).ok()?;
-        let longest = round_up((HEAD as u32).checked_add(u32::from(text))?, word);
-        let longest = longest.checked_add(word)?;
+        let longest = round_up(AROUND.checked_add(u32::from(text))?, word).checked_add(word)?;
         let medium = Medium {
             flash,
             word,
@@ -114,19 +116,21 @@ impl<F: NorFlash> Medium<F> {
         (fits && told_apart && (3..=u32::from(u16::MAX)).contains(&sectors)).then_some(medium)
     }
 
+    fn header_head(&self, header: &Header) -> Head {
+        let [upper, lower] = halves(header.newest);
+        let Header { epoch, end_before, .. } = *header;
+        let fields = [MAGIC, self.sectors, self.sector, epoch, end_before, upper, lower];
+        Head::new(HEADER, self.word as u8, 0, &fields)
+    }
+
     /// Where the records of a sector begin.
     pub(crate) fn start(&self) -> u32 {
-        round_up(HEADER as u32, self.word)
+        self.size(&Head::new(HEADER, 0, 0, &[]))
     }
 
-    /// Bytes of a mark, for which there is always room.
-    fn mark(&self) -> u32 {
-        self.size(&crate::record::mark())
-    }
-
-    /// Where records end at the latest.
+    /// Where records end at the latest: there is always room for a mark.
     pub(crate) fn limit(&self) -> u32 {
-        self.sector.saturating_sub(self.mark())
+        self.sector.saturating_sub(self.size(&Head::mark()))
     }
 
     /// Bytes for records of one sector.
@@ -160,256 +164,179 @@ impl<F: NorFlash> Medium<F> {
         place.word().wrapping_mul(self.word)
     }
 
-    /// Where a record is now that was copied from a place to an address.
-    pub(crate) fn moved(&self, place: Place, address: u32) -> Place {
-        Place::new(address.checked_div(self.word).unwrap_or(0), place.tag())
+    pub(crate) fn place(&self, address: u32, tag: u32) -> Place {
+        Place::new(address.checked_div(self.word).unwrap_or(0), tag)
     }
 
-    pub(crate) fn place(&self, address: u32, key: Key) -> Place {
-        Place::new(address.checked_div(self.word).unwrap_or(0), key.tag())
-    }
-
-    /// Reads as much as fits into a chunk and lies before `end`. How much: none if that fails.
-    fn read<'c>(&mut self, at: u32, end: u32, chunk: &'c mut [u8; CHUNK]) -> &'c [u8] {
-        let len = (end.saturating_sub(at) as usize).min(CHUNK);
-        let Some(bytes) = chunk.get_mut(..len) else { return &[] };
-        match self.flash.read(at, bytes) {
-            Ok(()) => bytes,
-            Err(_) => &[],
+    /// Reads what stands at any place, word by word; whether it could be read.
+    fn get(&mut self, mut at: u32, mut to: &mut [u8]) -> bool {
+        while !to.is_empty() {
+            let mut chunk = [0; CHUNK];
+            let over = at & self.word.wrapping_sub(1);
+            let len = round_up(over.wrapping_add(to.len() as u32), self.word) as usize;
+            let words = chunk.get_mut(..len.min(CHUNK)).unwrap_or(&mut []);
+            if self.flash.read(at.wrapping_sub(over), words).is_err() {
+                return false;
+            }
+            let mut got = 0usize;
+            for (to, from) in to.iter_mut().zip(words.iter().skip(over as usize)) {
+                *to = *from;
+                got = got.wrapping_add(1);
+            }
+            at = at.wrapping_add(got as u32);
+            to = to.get_mut(got..).unwrap_or(&mut []);
         }
+        true
     }
 
-    /// The header in a sector, if there is a whole one.
-    pub(crate) fn header(&mut self, sector: u32) -> Result<Option<Header>, OtherLayout> {
+    /// What stands before the text of what may be a record, without a look at its checksum; `None`
+    /// if it is none or does not fit its sector. No further than that is read: what is torn behind
+    /// it may be an error to read.
+    pub(crate) fn head(&mut self, at: u32) -> Option<Head> {
+        let room = self.sector.checked_sub(at.checked_rem(self.sector)?)?;
+        let mut bytes = [0; HEAD];
+        let mut head = Head::EMPTY;
+        // The first word tells how many there are.
+        for _ in 0..2 {
+            let before_text = bytes.get_mut(..head.text_at() as usize)?;
+            if self.size(&head) > room || !self.get(at, before_text) {
+                return None;
+            }
+            head = Head::read(&bytes)?;
+        }
+        (self.size(&head) <= room).then_some(head)
+    }
+
+    /// Bytes that a record takes, with its commit word.
+    pub(crate) fn size(&self, head: &Head) -> u32 {
+        let end = head.text_at().wrapping_add(head.text_len()).wrapping_add(CHECKSUM);
+        round_up(end, self.word).wrapping_add(self.word)
+    }
+
+    /// The record at an address in an epoch's sector, if there is one; its text, as far as there
+    /// is room for it.
+    pub(crate) fn look(&mut self, epoch: u32, at: u32, text: &mut [u8]) -> Option<Found> {
+        let head = self.head(at)?;
+        let mut digest = self.digest(epoch, at);
+        for word in head.words() {
+            digest.update(&word.to_le_bytes());
+        }
+        let mut text = text.iter_mut().take(head.text_len() as usize);
+        let mut from = at.wrapping_add(head.text_at());
+        let end = from.wrapping_add(head.text_len()).wrapping_add(CHECKSUM);
+        while from != end {
+            let mut chunk = [0; CHUNK];
+            let part = self.part(from, end, &mut chunk)?;
+            digest.update(part);
+            // In this order: what ends takes nothing from the other.
+            for (byte, to) in part.iter().zip(text.by_ref()) {
+                *to = *byte;
+            }
+            from = from.wrapping_add(part.len() as u32);
+        }
+        if digest.finalize() != GOOD && !self.defects.has(Defect::SkipChecksum) {
+            return None;
+        }
+        let size = self.size(&head);
+        let mut commit = [0xff; CHUNK];
+        let word = commit.get_mut(..self.word as usize).unwrap_or(&mut []);
+        let readable = self.get(at.wrapping_add(size).wrapping_sub(self.word), word);
+        let committed = readable && commit.iter().any(|byte| *byte != 0xff);
+        Some(Found { head, size, committed })
+    }
+
+    /// As much of what stands between two addresses as a chunk takes.
+    fn part<'c>(&mut self, from: u32, end: u32, chunk: &'c mut [u8; CHUNK]) -> Option<&'c [u8]> {
+        let len = (end.wrapping_sub(from) as usize).min(CHUNK);
+        let part = chunk.get_mut(..len)?;
+        self.get(from, part).then_some(part)
+    }
+
+    /// What a sector begins with.
+    pub(crate) fn header(&mut self, sector: u32) -> Begins {
         let begin = sector.wrapping_mul(self.sector);
-        let mut chunk = [0; CHUNK];
-        let bytes = self.read(begin, begin.wrapping_add(self.start()), &mut chunk);
-        let Some((covered, rest)) = bytes.split_first_chunk::<28>() else { return Ok(None) };
-        if rest.first_chunk().copied().map(u32::from_le_bytes) != Some(CRC.checksum(covered)) {
-            return Ok(None);
-        }
-        let [m0, m1, m2, m3, word, _, s0, s1, rest @ ..] = *covered;
-        if [m0, m1, m2, m3] != MAGIC {
-            return Ok(None);
-        }
-        let [l0, l1, l2, l3, e0, e1, e2, e3, b0, b1, b2, b3, newest @ ..] = rest;
-        let same = u32::from(word) == self.word
-            && u32::from(u16::from_le_bytes([s0, s1])) == self.sectors
-            && u32::from_le_bytes([l0, l1, l2, l3]) == self.sector;
-        if !same {
-            return Err(OtherLayout);
-        }
-        let header = Header {
-            epoch: u32::from_le_bytes([e0, e1, e2, e3]),
-            end_before: u32::from_le_bytes([b0, b1, b2, b3]),
-            newest: u64::from_le_bytes(newest),
+        let Some(Found { head, .. }) = self.look(0, begin, &mut []).filter(Found::is_header) else {
+            let mut first = [0; 4];
+            let erased = self.get(begin, &mut first) && first == [0xff; 4];
+            return if erased { Begins::Erased } else { Begins::Something };
         };
-        Ok((header.epoch != 0 && self.sector_of(header.epoch) == sector).then_some(header))
+        let [_, _, _, _, epoch, end_before, upper, lower, ..] = head.0;
+        let header = Header { epoch, end_before, newest: whole(upper, lower) };
+        if self.header_head(&header).0 != head.0 {
+            Begins::OtherLayout
+        } else if epoch == 0 || self.sector_of(epoch) != sector {
+            Begins::Something
+        } else {
+            Begins::Header(header)
+        }
     }
 
     /// Erases an epoch's sector and writes its header.
     pub(crate) fn begin_sector(&mut self, header: &Header) -> Result<(), Failed> {
         let begin = self.begin(header.epoch);
         self.flash.erase(begin, begin.wrapping_add(self.sector)).map_err(|_| Failed)?;
-        let [m0, m1, m2, m3] = MAGIC;
-        let [s0, s1, ..] = self.sectors.to_le_bytes();
-        let mut digest = CRC.digest();
-        let mut pen = Pen::new(self, begin);
-        for part in [
-            &[m0, m1, m2, m3, pen.medium.word as u8, 0, s0, s1][..],
-            &pen.medium.sector.to_le_bytes(),
-            &header.epoch.to_le_bytes(),
-            &header.end_before.to_le_bytes(),
-            &header.newest.to_le_bytes(),
-        ] {
-            digest.update(part);
-            pen.put(part)?;
-        }
-        pen.put(&digest.finalize().to_le_bytes())?;
-        pen.finish()
+        self.write(0, begin, &self.header_head(header), &[], 0)
     }
 
-    /// What stands before the text of a record, without a look at its checksum.
-    pub(crate) fn head(&mut self, place: Place) -> Option<Head> {
-        let at = self.address(place);
-        let end = at.checked_div(self.sector)?.wrapping_add(1).wrapping_mul(self.sector);
-        self.head_at(at, end)
-    }
-
-    fn head_at(&mut self, at: u32, end: u32) -> Option<Head> {
-        // No further than the record goes: what is torn behind it may be an error to read.
-        let prefix = self.head_until(at, at.wrapping_add(PREFIX as u32), end)?;
-        let text = prefix.text_at()?.wrapping_add(prefix.text_len());
-        self.head_until(at, at.wrapping_add(text.min(HEAD) as u32), end)
-    }
-
-    fn head_until(&mut self, at: u32, until: u32, end: u32) -> Option<Head> {
-        let mut chunk = [0; CHUNK];
-        let len = round_up(until.wrapping_sub(at), self.word);
-        let until = Some(at.wrapping_add(len)).filter(|until| *until <= end)?;
-        let mut head = Head([0; HEAD]);
-        for (to, from) in head.0.iter_mut().zip(self.read(at, until, &mut chunk)) {
-            *to = *from;
-        }
-        Some(head)
-    }
-
-    /// The key of a record that is known to be whole, and the record but for its text.
-    pub(crate) fn known(&mut self, place: Place) -> Option<(Head, Record<'static>)> {
-        let head = self.head(place)?;
-        let record = head.record(&[])?;
-        Some((head, record))
-    }
-
-    /// Bytes that a record takes, with its commit word.
-    pub(crate) fn size(&self, head: &Head) -> u32 {
-        let text = head.text_at().unwrap_or(0).wrapping_add(head.text_len());
-        round_up(text as u32, self.word).wrapping_add(self.word)
-    }
-
-    /// What begins at a place of an epoch's sector, `at` bytes from its begin.
-    pub(crate) fn look(&mut self, epoch: u32, at: u32) -> Begins {
-        let (begin, sector) = (self.begin(epoch), self.sector);
-        let from = begin.wrapping_add(at);
-        let Some(head) = self.head_at(from, begin.wrapping_add(sector)) else {
-            return Begins::Nothing;
-        };
-        let size = self.size(&head);
-        if at.checked_add(size).is_none_or(|end| end > sector) {
-            return Begins::Nothing;
-        }
-        let mut digest = digest(epoch, at, &head);
-        self.each_of_text(from, &head, |part| digest.update(part));
-        let agrees = digest.finalize() == head.checksum() || self.defects.has(Defect::SkipChecksum);
-        if !agrees {
-            return Begins::Nothing;
-        }
-        let end = from.wrapping_add(size);
-        let mut chunk = [0; CHUNK];
-        let commit = self.read(end.wrapping_sub(self.word), end, &mut chunk);
-        let committed = commit.iter().any(|byte| *byte != 0xff);
-        Begins::Record(Found { head, size, committed })
-    }
-
-    /// Gives the text of a record, which is within its sector, in parts.
-    fn each_of_text(&mut self, from: u32, head: &Head, mut each: impl FnMut(&[u8])) {
-        let begin = head.text_at().unwrap_or(0);
-        let end = begin.wrapping_add(head.text_len());
-        let until = from.wrapping_add(round_up(end as u32, self.word));
-        let mut chunk = [0; CHUNK];
-        let mut read = 0usize;
-        while read < end {
-            let bytes = self.read(from.wrapping_add(read as u32), until, &mut chunk);
-            let part =
-                bytes.get(begin.saturating_sub(read)..end.wrapping_sub(read).min(bytes.len()));
-            each(part.unwrap_or(&[]));
-            if bytes.is_empty() {
-                return;
-            }
-            read = read.wrapping_add(bytes.len());
-        }
-    }
-
-    /// Reads a record's text, if there is room for it.
-    pub(crate) fn text<'t>(
-        &mut self,
-        place: Place,
-        head: &Head,
-        to: &'t mut [u8],
-    ) -> Option<&'t [u8]> {
-        let to = to.get_mut(..head.text_len())?;
-        let mut filled = 0usize;
-        self.each_of_text(self.address(place), head, |part| {
-            for byte in part {
-                if let Some(place) = to.get_mut(filled) {
-                    *place = *byte;
-                }
-                filled = filled.wrapping_add(1);
-            }
-        });
-        (filled == to.len()).then_some(to)
-    }
-
-    /// Writes a record `at` bytes from the begin of an epoch's sector, where there is room for it.
+    /// Writes a record at an address in an epoch's sector, where there is room for it. What is not
+    /// in `text` of its text is copied from the address `copied`.
     pub(crate) fn write(
         &mut self,
-        (epoch, at): (u32, u32),
-        mut head: Head,
+        epoch: u32,
+        at: u32,
+        head: &Head,
         text: &[u8],
+        copied: u32,
     ) -> Result<(), Failed> {
-        let mut digest = digest(epoch, at, &head);
-        digest.update(text);
-        head.set_checksum(digest.finalize());
-        let from = self.begin(epoch).wrapping_add(at);
-        if self.defects.has(Defect::CommitEarly) {
-            self.commit(from, &head)?;
+        let size = self.size(head);
+        let early = self.defects.has(Defect::CommitEarly);
+        if early {
+            self.commit(at, size)?;
         }
-        let mut pen = Pen::new(self, from);
-        pen.put(head.0.get(..head.text_at().unwrap_or(0)).unwrap_or(&[]))?;
+        let digest = self.digest(epoch, at);
+        let mut pen = Pen { medium: self, at, chunk: [0xff; CHUNK], filled: 0, digest };
+        for word in head.words() {
+            pen.put(&word.to_le_bytes())?;
+        }
         pen.put(text)?;
-        pen.finish()?;
-        if self.defects.has(Defect::CommitEarly) {
-            return Ok(());
-        }
-        self.commit(from, &head)
-    }
-
-    /// Copies a record into an epoch's sector; its checksum is one for its new place.
-    pub(crate) fn copy(
-        &mut self,
-        place: Place,
-        old: &Head,
-        (epoch, at): (u32, u32),
-    ) -> Result<(), Failed> {
-        let mut head = old.to_copy(place);
-        let (source, from) = (self.address(place), self.begin(epoch).wrapping_add(at));
-        let mut digest = digest(epoch, at, &head);
-        self.each_of_text(source, old, |part| digest.update(part));
-        head.set_checksum(digest.finalize());
-        let (begin, len) = (head.text_at().unwrap_or(0), head.text_len());
-        let mut pen = Pen::new(self, from);
-        pen.put(head.0.get(..begin).unwrap_or(&[]))?;
-        let mut copied = 0;
-        while copied < len {
+        let mut from = copied;
+        let rest = head.text_len().saturating_sub(text.len() as u32);
+        let end = from.wrapping_add(rest);
+        while from != end {
             let mut chunk = [0; CHUNK];
-            let at = begin.wrapping_add(copied) as u32;
-            let word = pen.medium.word;
-            // A read begins with a whole word.
-            let over = at.checked_rem(word).unwrap_or(0);
-            let until = source.wrapping_add(round_up(begin.wrapping_add(len) as u32, word));
-            let bytes =
-                pen.medium.read(source.wrapping_add(at).wrapping_sub(over), until, &mut chunk);
-            let part = bytes.get(over as usize..).unwrap_or(&[]);
-            let part = part.get(..part.len().min(len.wrapping_sub(copied))).unwrap_or(&[]);
-            if part.is_empty() {
-                return Err(Failed);
-            }
+            let part = pen.medium.part(from, end, &mut chunk).ok_or(Failed)?;
             pen.put(part)?;
-            copied = copied.wrapping_add(part.len());
+            from = from.wrapping_add(part.len() as u32);
         }
-        pen.finish()?;
-        self.commit(from, &head)
+        let checksum = pen.digest.clone().finalize();
+        pen.put(&checksum.to_le_bytes())?;
+        if pen.filled != 0 {
+            // What is over of the last word keeps its bits at 1.
+            pen.flush()?;
+        }
+        if early { Ok(()) } else { self.commit(at, size) }
     }
 
-    fn commit(&mut self, from: u32, head: &Head) -> Result<(), Failed> {
-        let at = from.wrapping_add(self.size(head)).wrapping_sub(self.word);
+    fn commit(&mut self, at: u32, size: u32) -> Result<(), Failed> {
         let zeros = [0; CHUNK];
         let word = zeros.get(..self.word as usize).unwrap_or(&zeros);
+        let at = at.wrapping_add(size).wrapping_sub(self.word);
         self.flash.write(at, word).map_err(|_| Failed)
+    }
+
+    fn digest(&self, epoch: u32, at: u32) -> Digest<'static, u32, NoTable> {
+        let at = at.checked_rem(self.sector).unwrap_or(0);
+        let mut digest = CRC.digest();
+        digest.update(&epoch.to_le_bytes());
+        digest.update(&at.to_le_bytes());
+        digest
     }
 }
 
-/// The flash was written with another layout.
-pub(crate) struct OtherLayout;
-
-fn digest(epoch: u32, at: u32, head: &Head) -> Digest<'static, u32> {
-    let mut digest = CRC.digest();
-    digest.update(&epoch.to_le_bytes());
-    digest.update(&at.to_le_bytes());
-    let (before, after) = head.covered();
-    digest.update(before);
-    digest.update(after);
-    digest
+impl Found {
+    fn is_header(&self) -> bool {
+        self.head.kind() == HEADER
+    }
 }
 
 /// Writes bytes one after another, in whole words.
@@ -418,14 +345,12 @@ struct Pen<'m, F> {
     at: u32,
     chunk: [u8; CHUNK],
     filled: usize,
+    digest: Digest<'static, u32, NoTable>,
 }
 
-impl<'m, F: NorFlash> Pen<'m, F> {
-    fn new(medium: &'m mut Medium<F>, at: u32) -> Pen<'m, F> {
-        Pen { medium, at, chunk: [0xff; CHUNK], filled: 0 }
-    }
-
+impl<F: NorFlash> Pen<'_, F> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Failed> {
+        self.digest.update(bytes);
         for byte in bytes {
             if let Some(place) = self.chunk.get_mut(self.filled) {
                 *place = *byte;
@@ -436,11 +361,6 @@ impl<'m, F: NorFlash> Pen<'m, F> {
             }
         }
         Ok(())
-    }
-
-    /// What is over of the last word keeps its bits at 1.
-    fn finish(mut self) -> Result<(), Failed> {
-        if self.filled == 0 { Ok(()) } else { self.flush() }
     }
 
     fn flush(&mut self) -> Result<(), Failed> {

@@ -3,9 +3,8 @@
 use crate::defect::Defect;
 use crate::index::{Gone, Index, Place};
 use crate::medium::{Begins, Header, Layout, Medium};
-use crate::record::Key;
+use crate::record::{Fate, Head};
 use crate::store::FlashStore;
-use centrala_core::host::{Mail, Record};
 use embedded_storage::nor_flash::NorFlash;
 
 /// Why a store could not be opened. The flash is as it was.
@@ -13,11 +12,14 @@ use embedded_storage::nor_flash::NorFlash;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum OpenError {
     /// A sector is not a multiple of what the flash erases at once or too short for the longest
-    /// text, there are not 3 to 65,535 of them, a word has more than 64 bytes, or the flash has
+    /// text, there are not 3 to 65,535 of them, a word has more than 32 bytes, or the flash has
     /// more than 2^24 words.
     Layout,
     /// The flash was written with sectors or words of another size.
     OtherLayout,
+    /// The flash holds something that no store has written. It is not touched: whoever has no need of
+    /// it erases it.
+    Foreign,
     /// More is kept than there are places for: lend more.
     Places,
 }
@@ -27,6 +29,9 @@ impl core::fmt::Display for OpenError {
         f.write_str(match self {
             OpenError::Layout => "the layout does not fit the flash",
             OpenError::OtherLayout => "the flash was written with another layout",
+            OpenError::Foreign => {
+                "the flash holds something that is no store: erase it to begin one"
+            }
             OpenError::Places => "more is kept than there are places for",
         })
     }
@@ -64,196 +69,130 @@ impl<'a, F: NorFlash> FlashStore<'a, F> {
 
     fn scan(medium: Medium<F>, index: Index<'a>) -> Result<Self, OpenError> {
         let mut store = FlashStore::new(medium, index);
-        let mut newest: Option<Header> = None;
+        let (mut last, mut foreign) = (0, false);
         for sector in 0..store.medium.sectors {
-            let header = store.medium.header(sector).map_err(|_| OpenError::OtherLayout)?;
-            if let Some(header) = header
-                && newest.is_none_or(|newest| header.epoch > newest.epoch)
-            {
-                newest = Some(header);
+            match store.medium.header(sector) {
+                Begins::Header(header) => last = header.epoch.max(last),
+                Begins::OtherLayout => return Err(OpenError::OtherLayout),
+                Begins::Erased => {}
+                // The first of all sectors may have been cut short.
+                Begins::Something => foreign |= sector != store.medium.sector_of(1),
             }
         }
-        let Some(last) = newest else { return Ok(store) };
+        if last == 0 {
+            return if foreign { Err(OpenError::Foreign) } else { Ok(store) };
+        }
         // A sector with nothing but copies was being opened: that is begun anew.
-        store.head = match store.is_opened(last.epoch) {
-            true => last.epoch,
-            false => last.epoch.wrapping_sub(1),
-        };
+        let opened = store.replay(last, None, false)?;
+        store.head = last.wrapping_sub(u32::from(!opened));
         let data = store.medium.sectors.saturating_sub(3);
         for epoch in store.head.saturating_sub(data).max(1)..=store.head {
-            store.replay(epoch)?;
+            let Some(header) = store.header_of(epoch) else {
+                store.damaged = store.damaged.saturating_add(1);
+                continue;
+            };
+            store.newest = store.newest.max(header.newest);
+            // The last sector ends where its commits end; the others where their successor says.
+            let next = store.header_of(epoch.wrapping_add(1)).filter(|_| epoch < store.head);
+            store.replay(epoch, next.map(|next| next.end_before), true)?;
         }
+        store.open = store.medium.defects.has(Defect::AppendAfterStart);
         Ok(store)
     }
 
-    /// Whether anything but copies was appended to a sector, committed or not: then they are whole.
-    fn is_opened(&mut self, epoch: u32) -> bool {
-        let mut at = self.medium.start();
-        while let Begins::Record(found) = self.medium.look(epoch, at) {
-            if !found.head.is_copy() {
-                return true;
-            }
-            at = at.saturating_add(found.size);
+    fn header_of(&mut self, epoch: u32) -> Option<Header> {
+        match self.medium.header(self.medium.sector_of(epoch)) {
+            Begins::Header(header) if header.epoch == epoch => Some(header),
+            _ => None,
         }
-        false
     }
 
-    /// Takes in what a sector holds.
-    fn replay(&mut self, epoch: u32) -> Result<(), OpenError> {
-        let header = self.header_of(epoch)?;
-        let Some(header) = header else {
-            self.damaged = self.damaged.saturating_add(1);
-            return Ok(());
-        };
-        self.newest = self.newest.max(header.newest);
-        // The last sector ends where its commits end; the others where their successor says.
-        let successor =
-            if epoch < self.head { self.header_of(epoch.wrapping_add(1))? } else { None };
+    /// Looks at what a sector holds up to its end, and takes it in or not. Says whether anything but
+    /// copies was appended to it, committed or not: then they are whole.
+    fn replay(&mut self, epoch: u32, end: Option<u32>, take: bool) -> Result<bool, OpenError> {
+        let begin = self.medium.begin(epoch);
         let mut at = self.medium.start();
-        while successor.is_none_or(|successor| at < successor.end_before) {
-            let Begins::Record(found) = self.medium.look(epoch, at) else {
-                if successor.is_some() {
-                    self.damaged = self.damaged.saturating_add(1);
-                }
+        let mut opened = false;
+        while at < end.unwrap_or(u32::MAX).min(self.medium.sector) {
+            let address = begin.wrapping_add(at);
+            let Some(found) = self.medium.look(epoch, address, &mut []) else {
+                self.damaged = self.damaged.saturating_add(u32::from(end.is_some()));
                 break;
             };
-            if successor.is_none() && !found.committed {
-                break;
+            if take {
+                if end.is_none() && !found.committed {
+                    break;
+                }
+                self.take(&found.head, address).map_err(|_| OpenError::Places)?;
             }
-            let address = self.medium.begin(epoch).wrapping_add(at);
-            if let Some(record) = found.head.record(&[]) {
-                self.take(&record, address, found.size).map_err(|_| OpenError::Places)?;
-            }
+            opened |= !found.head.is_copy();
             at = at.saturating_add(found.size);
         }
-        if epoch == self.head {
-            self.end = at;
-            self.open = self.medium.defects.has(Defect::AppendAfterStart);
-        }
-        Ok(())
-    }
-
-    fn header_of(&mut self, epoch: u32) -> Result<Option<Header>, OpenError> {
-        let sector = self.medium.sector_of(epoch);
-        let header = self.medium.header(sector).map_err(|_| OpenError::OtherLayout)?;
-        Ok(header.filter(|header| header.epoch == epoch))
+        self.end = at;
+        Ok(opened)
     }
 
     /// Takes in a record that has been written at an address: what holds now, and how much it is.
-    pub(crate) fn take(&mut self, record: &Record<'_>, at: u32, size: u32) -> Result<(), NoPlace> {
-        if let Record::Mail(Mail { sequence, .. }) | Record::Settled { sequence, .. } = *record {
-            self.newest = self.newest.max(sequence);
-        }
-        if let Some(key) = Key::of(record) {
-            let place = self.medium.place(at, key);
-            match self.find(key) {
-                Some((i, old)) => {
-                    self.live = self.live.saturating_sub(old);
-                    self.index.set(i, place);
-                }
-                None if self.index.push(place) => {}
-                None => return Err(NoPlace),
+    pub(crate) fn take(&mut self, head: &Head, at: u32) -> Result<(), NoPlace> {
+        self.newest = self.newest.max(head.sequence());
+        self.sweep(head, true);
+        if head.adds() {
+            let place = self.medium.place(at, head.key().tag());
+            if !self.index.push(place) {
+                return Err(NoPlace);
             }
-            self.live = self.live.saturating_add(size);
-        } else if let Some(key) = Key::ended_by(record) {
-            if let Some((i, _)) = self.find(key) {
-                self.forget(i);
-            }
-        } else {
-            match *record {
-                Record::NoUser { number } => self.forget_user(number),
-                Record::NoGroup { number } => self.forget_group(number),
-                _ => {}
-            }
+            self.live = self.live.saturating_add(self.medium.size(head));
         }
         Ok(())
     }
 
-    fn forget_user(&mut self, number: u32) {
+    /// What a record puts an end to, or takes something from: how many they are, and the bytes of
+    /// those that it ends. If asked to, does so.
+    pub(crate) fn sweep(&mut self, head: &Head, forget: bool) -> (usize, u32) {
+        let (mut count, mut bytes) = (0usize, 0u32);
         let mut i = 0;
+        let tag = head.key().tag();
         while let Some(place) = self.index.get(i) {
-            let (mut gone, mut orphan) = (false, false);
-            let known = self.medium.known(place);
-            let owned = known.and_then(|(head, _)| head.chat_owner()) == Some(number);
-            match known.map(|(_, record)| record) {
-                Some(Record::Chat { .. }) if owned => gone = true,
-                Some(
-                    Record::User { number: user, .. }
-                    | Record::Member { user, .. }
-                    | Record::Chat { user, .. },
-                ) => gone = user == number,
-                Some(Record::Mail(mail)) => {
-                    gone = mail.user == number;
-                    orphan = mail.from == number;
-                }
-                Some(Record::Group { owner, .. }) => orphan = owner == number,
-                _ => {}
-            }
-            if gone {
-                self.forget(i);
+            i = i.wrapping_add(1);
+            if !head.ends_many() && place.tag() != tag {
                 continue;
             }
-            if orphan {
-                self.index.set(i, place.without(Gone::User));
+            let Some(old) = self.medium.head(self.medium.address(place)) else { continue };
+            match head.ends(&old) {
+                Fate::Holds => continue,
+                Fate::Lacks(gone) if forget => {
+                    self.index.set(i.wrapping_sub(1), place.without(gone));
+                }
+                Fate::Lacks(_) => {}
+                Fate::Ended => {
+                    bytes = bytes.saturating_add(self.medium.size(&old));
+                    if forget {
+                        i = i.wrapping_sub(1);
+                        self.index.swap_remove(i);
+                    }
+                }
             }
-            i = i.wrapping_add(1);
+            count = count.wrapping_add(1);
         }
+        if forget {
+            self.live = self.live.saturating_sub(bytes);
+        }
+        (count, bytes)
     }
 
     /// Who owns a group; 0: nobody, or there is none.
     pub(crate) fn owner(&mut self, group: u32) -> u32 {
-        let Some((i, _)) = self.find(Key::Group(group)) else { return 0 };
-        match self.index.get(i).filter(|place| !place.lacks(Gone::User)) {
-            Some(place) => match self.medium.known(place) {
-                Some((_, Record::Group { owner, .. })) => owner,
-                _ => 0,
-            },
-            None => 0,
-        }
-    }
-
-    fn forget_group(&mut self, number: u32) {
         let mut i = 0;
         while let Some(place) = self.index.get(i) {
-            match self.medium.known(place).map(|(_, record)| record) {
-                Some(
-                    Record::Group { number: group, .. }
-                    | Record::Member { group, .. }
-                    | Record::Chat { group, .. },
-                ) if group == number => {
-                    self.forget(i);
-                    continue;
-                }
-                Some(Record::Mail(mail)) if mail.group == number || mail.about == number => {
-                    self.index.set(i, place.without(Gone::Group));
-                }
-                _ => {}
-            }
-            i = i.wrapping_add(1);
-        }
-    }
-
-    /// Forgets the record in a place of the index; the last takes its place there.
-    pub(crate) fn forget(&mut self, i: usize) {
-        let Some(place) = self.index.get(i) else { return };
-        let size = self.medium.head(place).map_or(0, |head| self.medium.size(&head));
-        self.live = self.live.saturating_sub(size);
-        self.index.swap_remove(i);
-    }
-
-    /// The place of a key in the index, and the bytes of its record.
-    pub(crate) fn find(&mut self, key: Key) -> Option<(usize, u32)> {
-        let mut i = 0;
-        while let Some(place) = self.index.get(i) {
-            if place.tag() == key.tag()
-                && let Some((head, record)) = self.medium.known(place)
-                && Key::of(&record) == Some(key)
+            if !place.lacks(Gone::User)
+                && let Some(head) = self.medium.head(self.medium.address(place))
+                && head.is_group(group)
             {
-                return Some((i, self.medium.size(&head)));
+                return head.owner();
             }
             i = i.wrapping_add(1);
         }
-        None
+        0
     }
 }
 

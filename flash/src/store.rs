@@ -2,8 +2,8 @@
 
 use crate::defect::Defect;
 use crate::index::Index;
-use crate::medium::{Begins, Failed, Header, Medium};
-use crate::record::{Key, encode, mark};
+use crate::medium::{Failed, Header, Medium};
+use crate::record::Head;
 use centrala_core::host::{NoRoom, Record, Store};
 use embedded_storage::nor_flash::NorFlash;
 
@@ -82,14 +82,6 @@ impl<'a, F: NorFlash> FlashStore<'a, F> {
         }
     }
 
-    /// Whether a record may be added: it never takes the room that removing needs.
-    fn fits(&mut self, key: Key, size: u32) -> bool {
-        let old = self.find(key);
-        let live = self.live.saturating_sub(old.map_or(0, |(_, size)| size)).saturating_add(size);
-        let placed = old.is_some() || self.index.len() < self.index.capacity();
-        placed && live <= self.medium.capacity()
-    }
-
     /// Opens the next sector, with all that still holds of the one to be erased after the next.
     fn open_next(&mut self) -> Result<(), Failed> {
         let epoch = self.head.checked_add(1).ok_or(Failed)?;
@@ -100,59 +92,60 @@ impl<'a, F: NorFlash> FlashStore<'a, F> {
             if !open {
                 return Err(Failed);
             }
-            self.medium.write((self.head, self.end), mark(), &[])?;
-            self.end = self.end.saturating_add(self.medium.size(&mark()));
+            let at = self.medium.begin(self.head).wrapping_add(self.end);
+            self.medium.write(self.head, at, &Head::mark(), &[], 0)?;
+            self.end = self.end.saturating_add(self.medium.size(&Head::mark()));
             self.bare = false;
         }
-        let header = Header { epoch, end_before: self.end, newest: self.newest };
-        self.medium.begin_sector(&header)?;
-        let mut end = self.medium.start();
-        let oldest = epoch.checked_add(2).and_then(|epoch| epoch.checked_sub(self.medium.sectors));
+        self.medium.begin_sector(&Header { epoch, end_before: self.end, newest: self.newest })?;
+        let start = self.medium.start();
+        let mut end = start;
+        let oldest = epoch.checked_sub(self.medium.sectors.saturating_sub(2));
         if let Some(oldest) = oldest.filter(|epoch| *epoch != 0)
             && !self.medium.defects.has(Defect::SkipCopies)
         {
             // All are copied before the index says so of any: this may fail in between.
-            end = self.copy_all(oldest, epoch)?;
-            self.move_all(oldest, epoch);
+            for copying in [true, false] {
+                end = self.copy_all(oldest, epoch, copying)?;
+            }
         }
         (self.head, self.end, self.open, self.bare) = (epoch, end, true, true);
         Ok(())
     }
 
-    fn copy_all(&mut self, from: u32, to: u32) -> Result<u32, Failed> {
+    /// Copies what still holds of one epoch's sector into another's; or says in the index that it was
+    /// copied. Returns where the copies end.
+    fn copy_all(&mut self, from: u32, to: u32, copying: bool) -> Result<u32, Failed> {
+        let (sector, begin) = (self.medium.sector_of(from), self.medium.begin(to));
         let mut end = self.medium.start();
-        let (sector, begin) = (self.medium.sector_of(from), self.medium.begin(from));
         let mut i = 0;
         while let Some(place) = self.index.get(i) {
-            if self.medium.sector_at(place) == sector {
-                let at = self.medium.address(place).wrapping_sub(begin);
-                let Begins::Record(found) = self.medium.look(from, at) else {
-                    self.damaged = self.damaged.saturating_add(1);
-                    self.forget(i);
+            i = i.wrapping_add(1);
+            if self.medium.sector_at(place) != sector {
+                continue;
+            }
+            let (old, new) = (self.medium.address(place), begin.wrapping_add(end));
+            let head = if copying {
+                let Some(found) = self.look(place, &mut []) else {
+                    let size = self.medium.head(old).map_or(0, |head| self.medium.size(&head));
+                    self.live = self.live.saturating_sub(size);
+                    i = i.wrapping_sub(1);
+                    self.index.swap_remove(i);
                     continue;
                 };
-                self.medium.copy(place, &found.head, (to, end))?;
-                end = end.saturating_add(found.size);
-            }
-            i = i.wrapping_add(1);
+                let mut head = found.head;
+                head.copy();
+                head.lose(place);
+                let text = old.wrapping_add(head.text_at());
+                self.medium.write(to, new, &head, &[], text)?;
+                head
+            } else {
+                self.index.set(i.wrapping_sub(1), self.medium.place(new, place.tag()));
+                self.medium.head(new).ok_or(Failed)?
+            };
+            end = end.saturating_add(self.medium.size(&head));
         }
         Ok(end)
-    }
-
-    /// As [`FlashStore::copy_all`] has copied them.
-    fn move_all(&mut self, from: u32, to: u32) {
-        let sector = self.medium.sector_of(from);
-        let mut address = self.medium.begin(to).wrapping_add(self.medium.start());
-        let mut i = 0;
-        while let Some(place) = self.index.get(i) {
-            if self.medium.sector_at(place) == sector {
-                let place = self.medium.moved(place, address);
-                let Some(head) = self.medium.head(place) else { return };
-                self.index.set(i, place);
-                address = address.wrapping_add(self.medium.size(&head));
-            }
-            i = i.wrapping_add(1);
-        }
     }
 }
 
@@ -166,19 +159,18 @@ impl<F: NorFlash> Store for FlashStore<'_, F> {
             Record::Chat { group, .. } => self.owner(group),
             _ => 0,
         };
-        let Some((head, text)) = encode(&record, owner) else { return Err(NoRoom) };
+        let (head, text) = Head::of(&record, owner).ok_or(NoRoom)?;
         let size = self.medium.size(&head);
-        if size > self.medium.longest {
-            return Err(NoRoom);
-        }
-        if let Some(key) = Key::of(&record)
-            && !self.fits(key, size)
-        {
-            return Err(NoRoom);
-        }
-        if let Some(key) = Key::ended_by(&record)
-            && self.find(key).is_none()
-        {
+        let (count, bytes) = self.sweep(&head, false);
+        if head.adds() {
+            // It never takes the room that removing needs.
+            let live = self.live.saturating_sub(bytes).saturating_add(size);
+            let placed = count != 0 || self.index.len() < self.index.capacity();
+            if size > self.medium.longest || live > self.medium.capacity() || !placed {
+                return Err(NoRoom);
+            }
+        } else if count == 0 {
+            // There is nothing that it could end.
             return Ok(());
         }
         // One round finds room, as not all sectors are full.
@@ -186,11 +178,11 @@ impl<F: NorFlash> Store for FlashStore<'_, F> {
             if self.open && self.end.saturating_add(size) <= self.medium.limit() {
                 // Until it is whole nothing may be appended behind it.
                 self.open = false;
-                self.medium.write((self.head, self.end), head, text).map_err(|_| NoRoom)?;
-                let address = self.medium.begin(self.head).wrapping_add(self.end);
+                let at = self.medium.begin(self.head).wrapping_add(self.end);
+                self.medium.write(self.head, at, &head, text, 0).map_err(|_| NoRoom)?;
                 (self.open, self.bare) = (true, false);
                 self.end = self.end.saturating_add(size);
-                return self.take(&record, address, size).map_err(|_| NoRoom);
+                return self.take(&head, at).map_err(|_| NoRoom);
             }
             self.open_next().map_err(|_| NoRoom)?;
         }

@@ -5,7 +5,7 @@ use crate::dialect::{self, Group, To};
 use crate::failure::Failure;
 use crate::output::{Line, Output};
 use crate::signals::Stop;
-use crate::url::{Dialect, Password, Url};
+use crate::url::{Dialect, Password, Place, Url};
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::io::Read;
@@ -15,6 +15,9 @@ use std::path::PathBuf;
 const AFTER_HELP: &str = "\
 A URL names dialect, user and place:
   native://anna@127.0.0.1:4811   all that an exchange can do, over TCP; the default, with $USER
+  native+serial://anna@/dev/ttyUSB0
+                                 the same on a serial line (its speed: stty -F /dev/ttyUSB0 115200),
+                                 or at HOST:PORT on one that a program offers there
   direct://anna@127.0.0.1:4810   direct messages over TCP
   queues://anna:secret@99999     direct messages and numbered groups over SysV queues
   lanes://anna:secret@6661       the same over one SysV queue; names of others come from the file
@@ -141,6 +144,11 @@ pub fn run(cli: Cli) -> Result<(), Failure> {
     }
     let stop = Stop::by_signal()?;
     if let Command::Bench { bench } = &command {
+        if matches!(url.place, Place::Line { .. } | Place::Device(_)) {
+            return Err(Failure::Usage(
+                "'bench' opens many connections: a serial line is one".into(),
+            ));
+        }
         return bench::run(&url, bench, &stop, cli.json);
     }
     execute(&url, command, &stop, cli.json)

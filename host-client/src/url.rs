@@ -1,12 +1,17 @@
 //! Where a command goes: `dialect://[user[:password]@][place][?directory=path]`.
 //!
-//! | dialect  | place                     | when it is left out |
-//! |----------|---------------------------|---------------------|
-//! | `direct` | `host[:port]`             | `127.0.0.1:4810`    |
-//! | `native` | `host[:port]`             | `127.0.0.1:4811`    |
-//! | `queues` | the server's queue key    | `99999`             |
-//! | `lanes`  | the server's queue key    | `6661`              |
-//! | `topics` | the server's queue key    | `12345`             |
+//! | dialect         | place                              | when it is left out |
+//! |-----------------|------------------------------------|---------------------|
+//! | `direct`        | `host[:port]`                      | `127.0.0.1:4810`    |
+//! | `native`        | `host[:port]`                      | `127.0.0.1:4811`    |
+//! | `native+serial` | `host:port` or `/dev/…`            |                     |
+//! | `queues`        | the server's queue key             | `99999`             |
+//! | `lanes`         | the server's queue key             | `6661`              |
+//! | `topics`        | the server's queue key             | `12345`             |
+//!
+//! `native+serial` is `native` as it is on a serial line: that of a terminal device, whose speed is
+//! as it was set (`stty -F /dev/ttyUSB0 115200`), or one that a program (an emulator, a terminal
+//! server) offers at a TCP address.
 //!
 //! User and password are percent-encoded where they hold one of `%:@/?#`. A key is decimal, or
 //! hexadecimal with `0x`, as `ipcs -q` shows it. The directory, of `lanes` alone, is the file in
@@ -16,6 +21,9 @@ use crate::failure::Failure;
 use centrala_core::name::Name;
 use std::fmt;
 use std::path::PathBuf;
+
+/// The scheme of `native` on a serial line.
+const SERIAL: &str = "native+serial";
 
 /// A dialect that this client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +83,15 @@ pub enum Place {
         /// The port.
         port: u16,
     },
+    /// A serial line that is reached at a TCP address.
+    Line {
+        /// As of an address.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// A serial line: the path of its terminal device.
+    Device(PathBuf),
     /// The key of a SysV queue, above 0.
     Key(i32),
 }
@@ -82,8 +99,13 @@ pub enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Address { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Place::Address { host, port } => write!(f, "{host}:{port}"),
+            Place::Address { host, port } | Place::Line { host, port } => {
+                match host.contains(':') {
+                    true => write!(f, "[{host}]:{port}"),
+                    false => write!(f, "{host}:{port}"),
+                }
+            }
+            Place::Device(path) => write!(f, "{}", path.display()),
             Place::Key(key) => write!(f, "queue key {key}"),
         }
     }
@@ -136,9 +158,13 @@ impl Url {
                     topics://anna@12345";
         let (scheme, rest) =
             text.split_once("://").ok_or_else(|| Failure::Usage(format!("no '://': {form}")))?;
+        let serial = scheme == SERIAL;
+        let scheme = if serial { Dialect::Native.name() } else { scheme };
         let dialect = Dialect::ALL.into_iter().find(|d| d.name() == scheme).ok_or_else(|| {
             let known = Dialect::ALL.map(Dialect::name).join(", ");
-            Failure::Usage(format!("unknown dialect '{scheme}': this client speaks {known}"))
+            Failure::Usage(format!(
+                "unknown dialect '{scheme}': this client speaks {known}, and {SERIAL}"
+            ))
         })?;
         let (rest, directory) = match rest.split_once("?directory=") {
             Some((rest, path)) if dialect == Dialect::Lanes => {
@@ -151,8 +177,9 @@ impl Url {
             Some((user, place)) => (Some(user), place),
             None => (None, rest),
         };
+        let device = serial && place.starts_with('/') && place != "/";
         let place = place.strip_suffix('/').unwrap_or(place);
-        if let Some(stray) = place.chars().find(|c| "/?#".contains(*c)) {
+        if let Some(stray) = place.chars().find(|c| "/?#".contains(*c) && !(device && *c == '/')) {
             return Err(Failure::Usage(format!(
                 "the URL has '{stray}' behind its place, where {dialect} takes {}; inside a user \
                  or password it is written %{:02X}",
@@ -169,9 +196,12 @@ impl Url {
         };
         let user = user.filter(|user| !user.is_empty());
         let place = match dialect.default_place() {
+            _ if device => Place::Device(place.into()),
+            _ if serial => line(place)?,
             default if place.is_empty() => default,
             Place::Key(_) => Place::Key(key(place)?),
             Place::Address { port, .. } => address(place, port)?,
+            serial @ (Place::Line { .. } | Place::Device(_)) => serial,
         };
         Ok(Url { dialect, user, password, place, directory: directory.map(PathBuf::from) })
     }
@@ -203,8 +233,10 @@ impl Url {
                 Place::Key(key) => key.to_string(),
                 address => address.to_string(),
             };
+            let serial = matches!(self.place, Place::Line { .. } | Place::Device(_));
+            let scheme = if serial { SERIAL } else { dialect.name() };
             return Err(Failure::Usage(format!(
-                "the URL names no user: write {dialect}://USER@{place}"
+                "the URL names no user: write {scheme}://USER@{place}"
             )));
         };
         checked_name(user, "user").map(|()| user.as_str())
@@ -239,6 +271,16 @@ fn key(text: &str) -> Result<i32, Failure> {
     parsed.and_then(|key| i32::try_from(key).ok()).filter(|key| *key > 0).ok_or_else(|| {
         Failure::Usage(format!("'{text}' is no queue key: a key is 1 to {}", i32::MAX))
     })
+}
+
+/// A serial line at a TCP address, which has no usual port.
+fn line(text: &str) -> Result<Place, Failure> {
+    match address(text, 0) {
+        Ok(Place::Address { host, port }) if port != 0 => Ok(Place::Line { host, port }),
+        _ => Err(Failure::Usage(format!(
+            "'{text}' is no serial line: it is HOST:PORT, or the path of a device as /dev/ttyUSB0"
+        ))),
+    }
 }
 
 fn address(text: &str, default_port: u16) -> Result<Place, Failure> {
@@ -316,6 +358,20 @@ mod tests {
             ("direct://anna@[::1]", Dialect::Direct, "anna", "", at("::1", 4810)),
             ("direct://anna", Dialect::Direct, "", "", at("anna", 4810)),
             ("native://anna@", Dialect::Native, "anna", "", at("127.0.0.1", 4811)),
+            (
+                "native+serial://anna@127.0.0.1:4822",
+                Dialect::Native,
+                "anna",
+                "",
+                Place::Line { host: "127.0.0.1".into(), port: 4822 },
+            ),
+            (
+                "native+serial://anna:x@/dev/ttyUSB0",
+                Dialect::Native,
+                "anna",
+                "x",
+                Place::Device("/dev/ttyUSB0".into()),
+            ),
             ("topics://jan%20kowal@7", Dialect::Topics, "jan kowal", "", Place::Key(7)),
             ("topics://anna:a:b@@0x1a0B", Dialect::Topics, "anna", "a:b@", Place::Key(0x1a0b)),
             ("topics://anna:@", Dialect::Topics, "anna", "", Place::Key(12345)),
@@ -338,6 +394,11 @@ mod tests {
                 "unknown dialect 'smtp': this client speaks direct, native, queues, lanes",
             ),
             ("direct://anna@:4810", "no host"),
+            ("native+serial://anna@", "'' is no serial line: it is HOST:PORT"),
+            ("native+serial://anna@h", "'h' is no serial line"),
+            ("native+serial://anna@h:1/x", "'/' behind its place"),
+            ("native+serial://anna@/dev/x?y", "'?' behind its place"),
+            ("native://anna@/dev/ttyUSB0", "'/' behind its place"),
             ("direct://anna@::1", "between [ and ]"),
             ("direct://anna@[::1", "no ']'"),
             ("direct://anna@[::1]4810", "behind ']'"),
@@ -382,6 +443,7 @@ mod tests {
         for (text, says) in [
             ("topics://12345", "write topics://USER@12345"),
             ("direct://:secret@h", "write direct://USER@h:4810"),
+            ("native+serial:///dev/tty1", "write native+serial://USER@/dev/tty1"),
             ("topics://%23a@1", "does not begin with"),
             ("topics://~x@1", "does not begin with"),
             ("topics://123456789012345678901234567890@1", "at most 29 bytes"),

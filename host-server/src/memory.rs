@@ -29,20 +29,28 @@ fn key(from: u32, to: u32, group: u32, about: u32) -> Key {
     }
 }
 
+/// A message of a history.
 #[derive(Clone, Debug)]
 struct Kept {
-    message: KeptMessage,
+    /// All of it but its text.
+    posted: Posted<'static>,
+    /// The memory of a message that made room for it.
+    text: Vec<u8>,
     image: bool,
 }
 
 impl Kept {
+    fn message(&self) -> KeptMessage {
+        KeptMessage::from(&Posted { text: &self.text, ..self.posted })
+    }
+
     fn key(&self) -> Key {
-        let Posted { from, to, group, about, .. } = self.message.record();
+        let Posted { from, to, group, about, .. } = self.posted;
         key(from, to, group, about)
     }
 
     fn sequence(&self) -> u64 {
-        self.message.record().sequence
+        self.posted.sequence
     }
 }
 
@@ -83,13 +91,20 @@ impl Memory {
         if posted.group == 0 && (posted.from == 0 || posted.to == 0) {
             return;
         }
-        if self.history.len() >= MOST {
-            let oldest = self.history.pop_front();
-            if oldest.is_some_and(|oldest| oldest.image) {
+        let mut text = Vec::new();
+        if self.history.len() >= MOST
+            && let Some(oldest) = self.history.pop_front()
+        {
+            if oldest.image {
                 self.forget_images();
             }
+            text = oldest.text;
+            text.clear();
         }
-        self.history.push_back(Kept { message: posted.into(), image: image.is_some() });
+        text.reserve_exact(posted.text.len());
+        text.extend_from_slice(posted.text);
+        let (posted, image) = (Posted { text: &[], ..*posted }, image.is_some());
+        self.history.push_back(Kept { posted, text, image });
     }
 
     /// Its number may be somebody else's later.
@@ -99,15 +114,12 @@ impl Memory {
             *of != user && key.is_none_or(|(a, b, _)| a != user && b != user)
         });
         self.history.retain(|kept| {
-            let Posted { from, to, group, .. } = kept.message.record();
+            let Posted { from, to, group, .. } = kept.posted;
             group != 0 || (from != user && to != user)
         });
         self.forget_images();
-        for kept in &mut self.history {
-            let posted = kept.message.record();
-            if posted.from == user {
-                kept.message = KeptMessage::from(&Posted { from: 0, ..posted });
-            }
+        for kept in self.history.iter_mut().filter(|kept| kept.posted.from == user) {
+            kept.posted.from = 0;
         }
         for owner in self.owners.values_mut().filter(|owner| **owner == user) {
             *owner = 0;
@@ -118,7 +130,7 @@ impl Memory {
         self.owners.remove(&number);
         self.seen.retain(|(_, key), _| key.is_none_or(|(_, _, group)| group != number));
         self.history.retain(|kept| {
-            let Posted { group, about, .. } = kept.message.record();
+            let Posted { group, about, .. } = kept.posted;
             group != number && about != number
         });
         self.forget_images();
@@ -145,7 +157,8 @@ impl Store for Memory {
             Record::NoUser { number } => self.forget_user(number),
             Record::Group { number, owner, .. } => drop(self.owners.insert(number, owner)),
             Record::NoGroup { number } => self.forget_group(number),
-            Record::Posted(posted) => self.post(&posted),
+            // Where it lies: half of what it costs would be to copy it.
+            Record::Posted(ref posted) => self.post(posted),
             Record::Seen { user, chat, sequence } => {
                 let key = chat.map(|chat| self.key(Conversation::of(user, chat)));
                 self.seen.insert((user, key), sequence);
@@ -213,12 +226,12 @@ impl Keep for Memory {
     fn messages(&self, of: Conversation, at: Vec<u64>, answer: Read<Vec<KeptMessage>>) {
         let key = self.key(of);
         let kept = at.into_iter().filter_map(|sequence| self.find(sequence));
-        let kept = kept.filter(|kept| kept.key() == key).map(|kept| kept.message.clone());
+        let kept = kept.filter(|kept| kept.key() == key).map(Kept::message);
         answer(Ok(kept.collect()));
     }
 
     fn message(&self, sequence: u64, answer: Read<Option<KeptMessage>>) {
-        answer(Ok(self.find(sequence).map(|kept| kept.message.clone())));
+        answer(Ok(self.find(sequence).map(Kept::message)));
     }
 
     fn counts(&self, user: u32, chats: Vec<Chat>, answer: Read<Vec<Count>>) {
@@ -234,8 +247,8 @@ impl Keep for Memory {
             });
             let (all, new) = counts.entry(key).or_default();
             *all += 1;
-            let posted = kept.message.record();
-            *new += u64::from(posted.sequence > mark && posted.from != user);
+            let Posted { sequence, from, .. } = kept.posted;
+            *new += u64::from(sequence > mark && from != user);
         }
         let mut rows: Vec<Count> = chats
             .into_iter()

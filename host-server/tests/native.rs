@@ -4,16 +4,24 @@ mod common;
 
 use std::io::Write;
 
-use centrala_core::dialect::native::{HEADER, How, Request, To, Who};
+use centrala_core::dialect::native::{HEADER, How, Request, To, VERSION, Who};
 use common::native::Native;
 use common::sysv::Office;
 use common::until;
 
 fn publish(group: u32, text: &str) -> Vec<u8> {
-    let to = To::Group(Who::Number(group));
-    let request = Request::Send { to, priority: 3, receipt: false, text: text.as_bytes() };
-    let mut out = vec![0; HEADER + 128 + text.len()];
-    let len = request.encode(0, &mut out).unwrap();
+    send(To::Group(Who::Number(group)), text)
+}
+
+/// A request to send that is not answered.
+fn send(to: To<'_>, text: &str) -> Vec<u8> {
+    let text = text.as_bytes();
+    encoded(0, &Request::Send { to, priority: 3, receipt: false, text })
+}
+
+fn encoded(id: u32, request: &Request<'_>) -> Vec<u8> {
+    let mut out = vec![0; HEADER + 128 + 1024];
+    let len = request.encode(id, &mut out).unwrap();
     out.truncate(len);
     out
 }
@@ -123,5 +131,75 @@ fn a_client_that_reads_late_gets_everything() {
     for n in 0..900 {
         let got = clients[1].take();
         assert_eq!(got.split(' ').next(), Some(n.to_string().as_str()));
+    }
+}
+
+#[test]
+fn the_longest_texts_reach_one_that_reads_late_and_frames_are_cut_anywhere() {
+    let office = Office::start();
+    let mut anna = Native::log_in(office.native, "anna");
+    let mut bartek = Native::log_in(office.native, "bartek");
+    let texts: Vec<String> = (0..900).map(|n| format!("{n:>1024}")).collect();
+    let to = To::User(Who::Number(bartek.user));
+    // More than its connection takes, and less than a mailbox holds.
+    let frames: Vec<u8> = texts.iter().flat_map(|text| send(to, text)).collect();
+    for piece in frames.chunks(10_007) {
+        anna.stream.write_all(piece).unwrap();
+    }
+    for text in &texts {
+        assert_eq!(bartek.take(), *text);
+    }
+}
+
+#[test]
+fn one_to_several_in_turn_comes_in_order_to_each_behind_its_own_promises() {
+    let office = Office::start();
+    office.make("away");
+    let away = To::User(Who::Name(b"away"));
+    let mut anna = Native::log_in(office.native, "anna");
+    let mut others: Vec<Native> =
+        (0..3).map(|n| Native::log_in(office.native, &format!("other {n}"))).collect();
+    let numbers: Vec<u32> = others.iter().map(|other| other.user).collect();
+    for round in 0..30 {
+        // What comes behind a promise of its link waits for that.
+        for other in &mut others {
+            other.send(away, "kept");
+        }
+        let mut burst = Vec::new();
+        for n in 0..60 {
+            for (at, number) in numbers.iter().enumerate() {
+                // Now one by one, now several for the same in a row.
+                for m in 0..=n % (at + 1) {
+                    burst.extend(send(To::User(Who::Number(*number)), &format!("{round} {n} {m}")));
+                }
+            }
+        }
+        anna.stream.write_all(&burst).unwrap();
+        for (at, other) in others.iter_mut().enumerate() {
+            assert_eq!(other.answer(), Ok(How::Stored));
+            for n in 0..60 {
+                for m in 0..=n % (at + 1) {
+                    assert_eq!(other.take(), format!("{round} {n} {m}"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_said_behind_a_log_in_with_a_password_waits_for_it_and_is_obeyed() {
+    let office = Office::start();
+    let mut bartek = Native::log_in(office.native, "bartek");
+    let mut anna = Native::connect(office.native);
+    let user = Who::Name(b"anna");
+    let mut said = encoded(1, &Request::Hello { version: VERSION, user, password: b"tajne" });
+    let texts: Vec<String> = (0..500).map(|n| format!("{n:>200}")).collect();
+    let to = To::User(Who::Number(bartek.user));
+    said.extend(texts.iter().flat_map(|text| send(to, text)));
+    for piece in said.chunks(5_003) {
+        anna.stream.write_all(piece).unwrap();
+    }
+    for text in &texts {
+        assert_eq!(bartek.take(), *text);
     }
 }

@@ -97,7 +97,7 @@ fn native(bytes: &[u8]) {
 /// is none.
 fn received(bytes: &[u8], room: usize) -> Vec<Vec<u8>> {
     let mut buffer = vec![0; room];
-    let mut receiver = serial::Receiver::new(&mut buffer);
+    let mut receiver = serial::Receiver::new(&mut buffer[..]);
     let mut frames = Vec::new();
     for byte in bytes {
         if receiver.push(*byte) == serial::Arrived::Frame {

@@ -16,6 +16,9 @@ use crate::direct_table::Fresh;
 /// Nothing takes longer, on a machine that does other things beside.
 pub const LONG: Duration = Duration::from_secs(60);
 
+/// Bytes of the board's PSRAM.
+pub const PSRAM: u64 = 16 << 20;
+
 fn firmware() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../firmware")
 }
@@ -114,8 +117,22 @@ impl Image {
 
     /// Runs an image with so many UARTs, each on a port of 127.0.0.1.
     pub fn with_uarts(name: &str, uarts: usize) -> Image {
+        Image::with_memory(name, uarts, &[])
+    }
+
+    /// The same, with the board's PSRAM in a file ([`PSRAM`] bytes), which outlasts it.
+    pub fn with_psram(name: &str, uarts: usize, file: &Path) -> Image {
+        let object = format!(
+            "memory-backend-file,id=psram,share=on,size={PSRAM},mem-path={}",
+            file.display()
+        );
+        Image::with_memory(name, uarts, &["-machine", "memory-backend=psram", "-object", &object])
+    }
+
+    fn with_memory(name: &str, uarts: usize, memory: &[&str]) -> Image {
         let serial = ["-serial", "tcp:127.0.0.1:0,server=on,wait=off"];
-        let image = Image::start(name, &serial.repeat(uarts), "info chardev", |line| {
+        let arguments = [memory, &serial.repeat(uarts)].concat();
+        let image = Image::start(name, &arguments, "info chardev", |line| {
             // serial0: filename=disconnected:tcp:127.0.0.1:43211,server=on
             let (number, place) = line.strip_prefix("serial")?.split_once(": ")?;
             let place = place.split_once("tcp:")?.1.split(',').next()?;
@@ -182,6 +199,29 @@ impl Image {
         places.sort_by_key(|place| place.0);
         image.places = places.into_iter().map(|place| place.1).collect();
         image
+    }
+
+    /// Resets the machine, which keeps its PSRAM.
+    pub fn reset(&mut self) {
+        self.ask("system_reset");
+    }
+
+    /// Stops the machine wherever it is; what is done while it stands still.
+    pub fn stopped<T>(&mut self, then: impl FnOnce() -> T) -> T {
+        self.ask("stop");
+        let done = then();
+        self.ask("cont");
+        done
+    }
+
+    /// Ends it at once, wherever it is.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// Gives QEMU's monitor a command, and returns what it says.
@@ -275,8 +315,7 @@ impl Drop for Image {
             let _ = std::fs::create_dir_all(&directory);
             let _ = std::fs::write(directory.join(file), self.stack().to_string());
         }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.end();
         if std::thread::panicking() {
             eprintln!("{}: {:?}", self.name, self.log.lines);
         }

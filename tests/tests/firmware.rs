@@ -9,13 +9,20 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use centrala_core::dialect::direct;
+use centrala_core::dialect::native::{How, Request};
+use centrala_core::dialect::{direct, native};
 use centrala_tests::direct_table;
 use centrala_tests::image::{Image, LONG, program};
+use centrala_tests::native_table::{self, Client, Got, to_user};
 
-/// The exchange on its four UARTs.
+/// The exchange on its four UARTs: two of `direct`, two of `native`.
 fn exchange() -> Image {
     Image::with_uarts("exchange", 4)
+}
+
+/// The same with `direct` on all four.
+fn exchange_direct() -> Image {
+    Image::with_uarts("exchange-direct", 4)
 }
 
 /// The exchange over Ethernet: `direct`, then `native`.
@@ -26,36 +33,38 @@ fn exchange_net() -> Image {
 #[test]
 fn a_message_is_forwarded_as_it_is_and_so_is_its_answer() {
     direct_table::forwarded_as_it_is(&mut exchange());
+    direct_table::forwarded_as_it_is(&mut exchange_direct());
     direct_table::forwarded_as_it_is(&mut exchange_net());
 }
 
 #[test]
 fn without_an_answer_it_is_offline_mail_after_3_s() {
-    direct_table::not_answered(&mut exchange());
+    direct_table::not_answered(&mut exchange_direct());
     direct_table::not_answered(&mut exchange_net());
 }
 
 #[test]
 fn what_cannot_be_done_has_its_code() {
     direct_table::refused(&mut exchange());
+    direct_table::refused(&mut exchange_direct());
     direct_table::refused(&mut exchange_net());
 }
 
 #[test]
 fn a_name_in_use_is_409() {
-    direct_table::in_use(&mut exchange());
+    direct_table::in_use(&mut exchange_direct());
     direct_table::in_use(&mut exchange_net());
 }
 
 #[test]
 fn what_is_no_frame_is_400() {
-    direct_table::malformed(&mut exchange());
+    direct_table::malformed(&mut exchange_direct());
     direct_table::malformed(&mut exchange_net());
 }
 
 #[test]
 fn another_name_than_the_bound_one_is_401() {
-    direct_table::another_name(&mut exchange());
+    direct_table::another_name(&mut exchange_direct());
     direct_table::another_name(&mut exchange_net());
 }
 
@@ -117,7 +126,7 @@ fn bound(image: &Image, line: usize, user: u32) {
 
 #[test]
 fn clients_chat_through_the_microcontroller_with_receipts_offline_mail_and_a_group() {
-    let image = exchange();
+    let image = exchange_direct();
     let [first, second, third, _] = image.places[..] else { panic!("four lines") };
     let bartek = Listener::start("bartek", second);
     bound(&image, 1, 1);
@@ -141,7 +150,7 @@ fn clients_chat_through_the_microcontroller_with_receipts_offline_mail_and_a_gro
 
 #[test]
 fn limits_have_their_answers() {
-    let image = exchange();
+    let image = exchange_direct();
     let [first, second, ..] = image.places[..] else { panic!("four lines") };
     let _listener = Listener::start("u1", second);
     bound(&image, 1, 1);
@@ -155,6 +164,160 @@ fn limits_have_their_answers() {
     assert!(!good && said.contains("507"), "a text that is too long: {said}");
     let (said, good) = send("u2", first, "@u1", &"x".repeat(128));
     assert!(good, "the longest text: {said}");
+}
+
+/// The lines of `native`.
+fn native_lines(image: &Image) -> [Client; 2] {
+    let [.., third, fourth] = image.places[..] else { panic!("four lines") };
+    [third, fourth].map(|place| Client::new(TcpStream::connect(place).unwrap(), true))
+}
+
+/// Two connections of `native` of the image with Ethernet.
+fn native_connections(image: &Image) -> [Client; 2] {
+    [(); 2].map(|()| Client::new(TcpStream::connect(image.places[1]).unwrap(), false))
+}
+
+#[test]
+fn native_talks_keeps_mail_and_has_groups_on_lines_and_over_tcp() {
+    let image = exchange();
+    let [mut anna, mut bartek] = native_lines(&image);
+    native_table::conversation(&mut anna, &mut bartek);
+    let image = exchange_net();
+    let [mut anna, mut bartek] = native_connections(&image);
+    native_table::conversation(&mut anna, &mut bartek);
+}
+
+#[test]
+fn native_says_why_on_lines_and_over_tcp() {
+    let image = exchange();
+    let [mut anna, mut bartek] = native_lines(&image);
+    native_table::refusals(&mut anna, &mut bartek, 128);
+    let image = exchange_net();
+    let [mut anna, mut bartek] = native_connections(&image);
+    native_table::refusals(&mut anna, &mut bartek, 128);
+}
+
+#[test]
+fn full_tables_are_refused_by_their_limits_on_lines_of_native() {
+    let image = exchange();
+    let [mut anna, mut other] = native_lines(&image);
+    native_table::limits(&mut anna, &mut other, (8, 8, 32));
+}
+
+/// A sequence of numbers below a limit, always the same.
+fn dice() -> impl FnMut(u64) -> u64 {
+    let mut state = 7u64;
+    move |limit| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % limit
+    }
+}
+
+#[test]
+fn noise_costs_the_frame_it_hits_and_nobody_gets_what_is_not_for_them() {
+    let image = exchange();
+    let [mut anna, mut bartek] = native_lines(&image);
+    let mut celina = Raw::hello(image.places[0], "celina");
+    celina.settle();
+    anna.hello("anna");
+    bartek.hello("bartek");
+    let mut dice = dice();
+    for round in 0..60 {
+        let text = format!("round {round}");
+        // Half a frame, a burst of anything, or a frame with a bit that flipped: no message.
+        match round % 3 {
+            0 => anna.raw(b"\0\x09\x02\x01half"),
+            1 => {
+                let burst: Vec<u8> = (0..dice(300)).map(|_| dice(256) as u8).collect();
+                anna.raw(&burst);
+            }
+            _ => {
+                let (mut frame, mut line) = ([0; 256], [0; 256]);
+                let len = to_user("bartek", "hit").encode(9_000, &mut frame).unwrap();
+                let len = native::serial::encode(&frame[..len], &mut line).unwrap();
+                line[1 + dice(len as u64 - 2) as usize] ^= 1 << dice(8);
+                anna.raw(&line[..len]);
+            }
+        }
+        // It ends what was before it, and is whole.
+        anna.raw(&[0]);
+        anna.done(&to_user("bartek", &text), How::Done);
+        assert_eq!(bartek.next(), native_table::message("anna", "", 0, &text));
+        if round % 10 == 0 {
+            let id = anna.ask(&to_user("celina", &text));
+            let (kind, number, got) = celina.next();
+            assert_eq!((kind, got), (direct::MESSAGE, text));
+            celina.send(direct::RESPONSE, number, "anna", b"200");
+            assert_eq!(anna.next(), Got::Done(id, How::Received));
+        }
+        bartek.done(&Request::Ping, How::Done);
+    }
+}
+
+/// `native` on a serial line, as the client speaks it.
+fn on_line(user: &str, place: SocketAddr) -> String {
+    format!("native+serial://{user}@{place}")
+}
+
+#[test]
+fn the_client_does_everything_on_a_line_of_native_and_talks_to_one_of_direct() {
+    let image = exchange();
+    let [first, _, third, fourth] = image.places[..] else { panic!("four lines") };
+    let (bartek, celina) = (on_line("bartek", third), on_line("celina", fourth));
+    let (anna, dorota) = (format!("direct://anna@{first}"), on_line("dorota", fourth));
+    let good = |url: &str, command: &[&str], said: &str| {
+        assert_eq!(says(url, command), (format!("{said}\n"), true), "{command:?}");
+    };
+    // Over a line nobody is there before a frame has come: the listener is, when it is known.
+    let listener = Listener::of(client(&bartek, &["listen"]));
+    bound(&image, 2, 1);
+    let next = |from: &str, text: &str| {
+        let line = listener.line();
+        assert!(line.starts_with(from) && line.ends_with(text), "{line}");
+    };
+    good(&anna, &["send", "@bartek", "hej"], "@bartek: delivered");
+    next("anna", ": hej");
+    good(&celina, &["send", "@bartek", "cześć"], "@bartek: delivered");
+    next("celina", ": cześć");
+    good(&celina, &["create", "news"], "#news: created");
+    good(&celina, &["join", "news", "--count", "1"], "#news: joined for 1 message");
+    drop(listener);
+    let stored = "@anna: not answering, stored for later";
+    good(&celina, &["send", "@anna", "read it later"], stored);
+    let listener = Listener::start("anna", first);
+    assert_eq!(listener.line(), "(stored) celina: read it later");
+    good(&dorota, &["send", "@anna", "and now?"], "@anna: delivered");
+    assert_eq!(listener.line(), "dorota: and now?");
+    good(&dorota, &["send", "#all", "to all of you"], "#all: accepted");
+    assert_eq!(listener.line(), "#all dorota: to all of you");
+    good(&dorota, &["send", "#news", "to whoever reads"], "#news: accepted");
+    let (said, ok) = says(&celina, &["listen", "--sync"]);
+    let whole = said.contains("to all of you")
+        && said.contains("#news")
+        && said.contains("to whoever reads");
+    assert!(ok && whole, "{said}");
+    for (command, what) in [
+        (&["users"][..], "dorota"),
+        (&["groups"], "news"),
+        (&["groups", "--mine"], "all"),
+        (&["members", "all"], "bartek"),
+    ] {
+        let (said, ok) = says(&dorota, command);
+        assert!(ok && said.contains(what), "{command:?}: {said}");
+    }
+    for (command, why) in [
+        (&["history", "#all"][..], "keeps no history"),
+        (&["shutdown"], "not allowed"),
+        (&["leave", "gone"], "no such group"),
+        (&["create", "news"], "already"),
+        (&["send", "@bartek", &"x".repeat(129)], "at most 128 bytes a message"),
+        (&["send", "@bartek", &"x".repeat(3_000)], "at most 128 bytes a message"),
+    ] {
+        let (said, ok) = says(&dorota, command);
+        assert!(!ok && said.contains(why), "{command:?}: {said}");
+    }
+    good(&dorota, &["leave", "all"], "#all: left");
 }
 
 #[test]

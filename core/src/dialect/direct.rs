@@ -206,6 +206,7 @@ impl Codec for Wire {
         direct_share: false,
         conversations: false,
         same_for_all: true,
+        quiet: false,
         overhead: HEADER as u32,
         text_max: TEXT_MAX as u32,
         row: 0,

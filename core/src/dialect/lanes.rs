@@ -197,6 +197,7 @@ impl Codec for Wire {
         direct_share: false,
         conversations: false,
         same_for_all: false,
+        quiet: false,
         // "#group " and "name: " may stand before the text.
         overhead: (FIXED + 1 + 2 * (NAME_LENGTH + 2)) as u32,
         text_max: (TEXT - 1) as u32,

@@ -186,6 +186,10 @@ impl Dialect {
         codec!(self, parts(answer))
     }
 
+    pub(crate) fn brings_name(self, tag: Tag) -> bool {
+        codec!(self, brings_name(tag))
+    }
+
     pub(crate) fn clients(self, limits: &Limits) -> u32 {
         codec!(self, clients(limits))
     }
@@ -235,6 +239,8 @@ pub(crate) struct Traits {
     pub(crate) conversations: bool,
     /// A group message is the same bytes for every member.
     pub(crate) same_for_all: bool,
+    /// A request of tag 0 is answered only if it is refused, unless it is a log-in.
+    pub(crate) quiet: bool,
     /// By how many bytes a delivery is longer than its text, at most.
     pub(crate) overhead: u32,
     /// Bytes of text that a delivery carries, at most; 0 where it is always as long.
@@ -448,6 +454,11 @@ pub(crate) trait Codec {
     /// How many messages an answer is.
     fn parts(_answer: &Answer<'_>) -> u8 {
         1
+    }
+
+    /// Whether a log-in brought its name along, rather than a password for the one before.
+    fn brings_name(_tag: Tag) -> bool {
+        true
     }
 
     /// Sessions at once.

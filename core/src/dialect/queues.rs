@@ -131,6 +131,7 @@ impl Codec for Wire {
         direct_share: false,
         conversations: false,
         same_for_all: true,
+        quiet: false,
         overhead: SIZE as u32,
         text_max: 0,
         row: SIZE as u32,
@@ -213,6 +214,10 @@ impl Codec for Wire {
             (Kind::LogIn, Outcome::NotAllowed) => 1 + both,
             _ => 1,
         }
+    }
+
+    fn brings_name(tag: Tag) -> bool {
+        tag.0 & BOTH != 0
     }
 
     fn encode(event: &Event<'_>, to: Recipient, _limits: &Limits, out: &mut [u8]) -> usize {

@@ -191,6 +191,7 @@ impl Codec for Wire {
         direct_share: true,
         conversations: false,
         same_for_all: true,
+        quiet: false,
         overhead: (FIXED + NAME_LENGTH + 2) as u32,
         text_max: REQUEST_TEXT as u32,
         row: (FIXED + 12 + NAME_LENGTH) as u32,

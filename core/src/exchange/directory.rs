@@ -176,17 +176,20 @@ impl<'a> Directory<'a> {
         }
     }
 
-    #[inline]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(crate) fn user(&self, number: u32) -> Option<&User> {
         self.users.get(number)
     }
 
-    #[inline]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(crate) fn user_mut(&mut self, number: u32) -> Option<&mut User> {
         self.users.get_mut(number)
     }
 
-    #[inline]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(crate) fn group(&self, number: u32) -> Option<&Group> {
         self.groups.get(number)
     }

@@ -32,6 +32,8 @@ pub(super) enum Stage {
     Decided(Outcome),
     /// Answered, and perhaps not read yet.
     Answered,
+    /// Its user is removed: what it leaves unread is nobody's.
+    Removed,
 }
 
 /// How long after its last request a client that nothing else tells about may be replaced by one

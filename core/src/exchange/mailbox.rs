@@ -138,7 +138,9 @@ pub(super) struct Stand {
 impl Exchange<'_> {
     /// Puts a message into a user's mailbox, in memory or, where that has no room or there is more
     /// behind it already, in the store alone. Nothing is left of it if that fails.
-    #[inline(always)]
+    // Where code must be small, it is there once.
+    #[cfg_attr(not(target_os = "none"), inline(always))]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn keep(
         &mut self,
         post: &mut Post<'_>,
@@ -178,7 +180,8 @@ impl Exchange<'_> {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(target_os = "none"), inline(always))]
+    #[cfg_attr(target_os = "none", inline(never))]
     fn keep_here(
         &mut self,
         post: &mut Post<'_>,

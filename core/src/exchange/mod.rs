@@ -421,9 +421,9 @@ impl<'a> Exchange<'a> {
             }
             let decoded = dialect.decode(rest, &mut session.progress, &self.limits);
             let frame = match decoded {
-                Decoded::Request { used: frame, sender, tag, request } => {
+                Decoded::Request { used: frame, sender, tag, ref request } => {
                     self.counters.requests = self.counters.requests.wrapping_add(1);
-                    self.apply(link, sender, tag, &request, io)?;
+                    self.apply(link, sender, tag, request, io)?;
                     frame
                 }
                 Decoded::Step { used: frame, by } => {

@@ -1,5 +1,6 @@
 //! Log-ins that are refused, and answers to log-ins that nobody fetches.
 
+use super::log_in::Stage;
 use super::sessions::Session;
 use super::{Exchange, Link};
 use crate::dialect::{Dialect, Recipient, SHARED};
@@ -62,8 +63,8 @@ impl Exchange<'_> {
             io.out.close(link);
             return self.end(link, io);
         }
-        if outcome != Outcome::NotAllowed {
-            // Only a wrong password is asked for again under the same name.
+        if outcome != Outcome::NotAllowed && dialect.brings_name(tag) {
+            // A name that was right, and came alone, still is: the same step is tried again.
             session.claimed = Name::EMPTY;
         }
         self.answer(link, tag, Kind::LogIn, outcome, io);
@@ -175,7 +176,9 @@ impl Exchange<'_> {
         }
         let Some(session) = self.sessions.get_mut(link) else { return };
         session.timer = Handle::NONE;
-        let tag = session.tag;
-        self.refuse_log_in(link, tag, Outcome::NotAllowed, io);
+        let (tag, came) = (session.tag, session.stage != Stage::AwaitsPassword);
+        if !came {
+            self.refuse_log_in(link, tag, Outcome::NotAllowed, io);
+        }
     }
 }

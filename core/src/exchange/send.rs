@@ -161,6 +161,9 @@ impl Exchange<'_> {
                 Ok(Kept::Here) => {}
                 // Nobody can have it before what is in front of it: it is mail.
                 Ok(Kept::InStore) => {
+                    if draft.said {
+                        self.echo(&post, to, io);
+                    }
                     return self.answer_user(draft, to, Outcome::Stored, io);
                 }
                 Err(limit) => {
@@ -173,15 +176,12 @@ impl Exchange<'_> {
                 }
             }
         }
-        for (place, bit) in places(&sessions, go) {
-            let (Some(link), Some(dialect)) = (self.sessions.handle(place), dialect_of(bit)) else {
-                continue;
-            };
-            let Some(session) = self.sessions.get_mut(link) else { continue };
+        for (place, _) in places(&sessions, go) {
+            let Some((link, session)) = self.sessions.occupant(place) else { continue };
             session.charge(length, true);
-            let recipient = session.recipient();
+            let (dialect, recipient) = (session.dialect, session.recipient());
             // Who wrote to itself is told once.
-            self.deliver_direct(&post, to, link, dialect, recipient, io);
+            self.deliver_direct(&post, to, link, dialect, recipient, false, io);
         }
         let outcome = match (taken, live, draft.receipt) {
             (true, _, _) => Outcome::Done,
@@ -196,8 +196,11 @@ impl Exchange<'_> {
         self.answer_user(draft, to, outcome, io);
     }
 
-    /// Gives a direct message to one session.
-    #[inline(always)]
+    /// Gives a direct message to one session; as an answer, whatever room that has, where it is
+    /// shown to its sender.
+    #[cfg_attr(not(target_os = "none"), inline(always))]
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[allow(clippy::too_many_arguments)]
     fn deliver_direct(
         &mut self,
         post: &Post<'_>,
@@ -205,6 +208,7 @@ impl Exchange<'_> {
         link: Link,
         dialect: Dialect,
         recipient: Recipient,
+        shown: bool,
         io: &mut Io<'_>,
     ) {
         let draft = post.draft;
@@ -226,7 +230,11 @@ impl Exchange<'_> {
             time: post.time,
         });
         let len = dialect.encode(&event, recipient, &self.limits, self.scratch);
-        io.out.deliver(&[link], self.scratch.get(..len).unwrap_or(&[]));
+        let frame = self.scratch.get(..len).unwrap_or(&[]);
+        if shown {
+            return io.out.reply(link, frame);
+        }
+        io.out.deliver(&[link], frame);
         self.counters.deliveries = self.counters.deliveries.wrapping_add(1);
     }
 
@@ -237,7 +245,7 @@ impl Exchange<'_> {
         let Some(session) = self.sessions.get(link) else { return };
         let (dialect, recipient) = (session.dialect, session.recipient());
         if dialect.bit() & CONVERSATIONS != 0 && to != post.draft.from {
-            self.deliver_direct(post, to, link, dialect, recipient, io);
+            self.deliver_direct(post, to, link, dialect, recipient, true, io);
         }
     }
 
@@ -245,6 +253,7 @@ impl Exchange<'_> {
         self.answer_about(draft.link, draft.tag, Kind::Send, outcome, About::user(to), io);
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn not_kept(&mut self, user: u32, limit: Limit, io: &mut Io<'_>) {
         self.counters.not_kept = self.counters.not_kept.wrapping_add(1);
         io.out.note(Note::NotKept { user, limit });
@@ -320,11 +329,7 @@ impl Exchange<'_> {
                 self.count_down(here, io);
             }
             for (place, bit) in places(&sessions, go) {
-                let (Some(link), Some(session)) =
-                    (self.sessions.handle(place), self.sessions.at_mut(place))
-                else {
-                    continue;
-                };
+                let Some((link, session)) = self.sessions.occupant(place) else { continue };
                 session.charge(length, false);
                 if let (Some(to), Some(dialect)) =
                     (self.fan.get_mut(fan), self.fan_dialects.get_mut(fan))

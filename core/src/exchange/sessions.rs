@@ -102,7 +102,8 @@ impl Session {
     }
 
     /// Takes the room for a message of so many bytes of text.
-    #[inline]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn charge(&mut self, text: u32, direct: bool) {
         let bytes = self.dialect.traits().delivery(text);
         self.room.messages = self.room.messages.saturating_sub(bytes);
@@ -441,6 +442,11 @@ impl Exchange<'_> {
         about: About,
         io: &mut Io<'_>,
     ) {
+        let Some(session) = self.sessions.get(link) else { return };
+        let granted = matches!(outcome, Outcome::Done | Outcome::Received | Outcome::Stored);
+        if granted && tag == Tag(0) && kind != Kind::LogIn && session.dialect.traits().quiet {
+            return;
+        }
         self.finish_list(link, io);
         let mut part = 0;
         while self.answer_part(link, tag, kind, outcome, about, part, io) {
@@ -552,6 +558,7 @@ impl Exchange<'_> {
         self.timers.cancel(session.timer);
         self.questions.remove(session.question);
         if session.user != 0 && !session.endpoint.is_none() {
+            self.take_back_answer(link, io);
             self.take_unread(link, io);
             let Session { dialect, address, .. } = session;
             let _ = io.store.write(Record::Session { dialect, address, user: 0 });

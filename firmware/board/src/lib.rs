@@ -7,6 +7,8 @@
 pub mod clock;
 #[cfg(feature = "ethernet")]
 pub mod ethernet;
+#[cfg(feature = "flash")]
+pub mod flash;
 pub mod stack;
 pub mod uart;
 mod vectors;

@@ -14,6 +14,8 @@ use centrala_board::uart::{self, Rings, UARTS, Uart};
 #[cfg(feature = "native")]
 use centrala_core::dialect::native;
 use centrala_core::exchange::Exchange;
+use centrala_core::host::Store;
+#[cfg(not(feature = "flash"))]
 use centrala_core::host::Volatile;
 use centrala_core::limits::Limits;
 use centrala_lines::framing::Framing;
@@ -23,6 +25,9 @@ use centrala_lines::serial;
 use centrala_lines::{Lent, Wires};
 use cortex_m_rt::entry;
 use static_cell::{ConstStaticCell, StaticCell};
+
+#[cfg(feature = "flash")]
+mod kept;
 
 const USERS: usize = 8;
 const GROUPS: usize = 8;
@@ -135,9 +140,12 @@ fn lines() -> ([Line<'static>; UARTS], [Uart; UARTS]) {
 }
 
 #[inline(never)]
-fn switchboard(lines: [Line<'static>; UARTS]) -> &'static mut Switchboard {
-    let exchange = exchange();
-    first(LINES.try_init_with(|| Lines::new(exchange, lines, b"all", &mut Volatile)))
+fn switchboard(
+    exchange: &'static mut Exchange<'static>,
+    lines: [Line<'static>; UARTS],
+    store: &mut dyn Store,
+) -> &'static mut Switchboard {
+    first(LINES.try_init_with(|| Lines::new(exchange, lines, b"all", store)))
 }
 
 #[entry]
@@ -145,15 +153,19 @@ fn main() -> ! {
     let peripherals = first(cortex_m::Peripherals::take());
     let mut clock = Clock::start(peripherals.SYST);
     let (lines, mut uarts) = lines();
-    let lines = switchboard(lines);
-    let mut store = Volatile;
+    let exchange = exchange();
+    #[cfg(feature = "flash")]
+    let store = kept::open(exchange);
+    #[cfg(not(feature = "flash"))]
+    let store = &mut Volatile;
+    let lines = switchboard(exchange, lines, store);
     let mut watermark = Watermark::new();
     let mut users = [0; UARTS];
     let (tables, stack) = (Tables::BYTES, stack::size());
     defmt::info!("exchange: {=usize} bytes of tables, {=usize} of stack", tables, stack);
     loop {
         let mut wires = Outputs(&mut uarts);
-        lines.turn(&mut Lent { now: clock.now(), store: &mut store, wires: &mut wires });
+        lines.turn(&mut Lent { now: clock.now(), store, wires: &mut wires });
         for (line, user) in users.iter_mut().enumerate() {
             let before = core::mem::replace(user, lines.user(line));
             if before != *user {

@@ -161,14 +161,19 @@ pub(crate) struct Office<'l, 'a, const LINKS: usize, const RESERVE: usize> {
 }
 
 impl<'l, 'a, const LINKS: usize, const RESERVE: usize> Office<'l, 'a, LINKS, RESERVE> {
-    /// Makes the common group, number 1; a store may have brought it back already.
+    /// Makes the common group, number 1; a store may have brought it back already, and users. The
+    /// newest of them may not have become a member before the power was cut; of the others those
+    /// who are none have left.
     pub(crate) fn new(
         exchange: &'l mut Exchange<'a>,
         common: &[u8],
         store: &mut dyn Store,
     ) -> Self {
         let _ = exchange.create_group(common, 0, store);
-        Office { exchange, ports: [Port::NEW; LINKS], heard: [u64::MAX; LINKS], members: 0 }
+        let newest = exchange.users().map(|user| user.number).max().unwrap_or(0);
+        let whole = exchange.members(1).any(|user| user.number == newest);
+        let members = if whole { newest } else { newest.saturating_sub(1) };
+        Office { exchange, ports: [Port::NEW; LINKS], heard: [u64::MAX; LINKS], members }
     }
 
     pub(crate) fn link(&self, number: usize) -> Link {

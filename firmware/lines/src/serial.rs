@@ -54,7 +54,7 @@ pub(crate) enum Next {
 /// What has arrived on one line.
 #[derive(Debug)]
 pub(crate) struct Serial<'l> {
-    receiver: Receiver<'l>,
+    receiver: Receiver<&'l mut [u8]>,
     /// The frame was not used yet.
     waits: bool,
     /// Bytes of a frame that was too long, which the exchange is to skip.

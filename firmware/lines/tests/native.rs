@@ -85,7 +85,7 @@ fn text(bytes: &[u8]) -> String {
 fn told(bytes: &[u8]) -> (Vec<Got>, usize) {
     let (mut got, mut noise) = (Vec::new(), 0);
     let mut buffer = [0; 1024];
-    let mut receiver = Receiver::new(&mut buffer);
+    let mut receiver = Receiver::new(&mut buffer[..]);
     for byte in bytes {
         match receiver.push(*byte) {
             Arrived::Nothing => continue,

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! It reads what was built last (`cargo build --release` in `firmware/`), and the deepest stack that
-//! the tests have seen (`cargo test -p centrala-tests --features firmware --test firmware`).
+//! the tests have seen (`cargo test -p centrala-tests --features firmware --test firmware --test flash`).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -295,13 +295,13 @@ fn a_text_that_would_be_a_record_is_none_even_if_it_is_torn() {
     let mut flash = Nor::<4, 512>::new(4, Rc::clone(&power), 0);
     let mut places = [Place::EMPTY; PLACES];
     let evil = Record::User { number: 9, name: b"evil", secret: None };
-    // 44 bytes before it, as before the text of mail.
+    // 40 bytes before it, as before the text of mail.
     let mut store = FlashStore::open(&mut flash, layout, &mut places).unwrap();
     store.write(Record::Group { number: 1, name: b"", owner: 0 }).unwrap();
-    store.write(Record::Member { user: 1, group: 1, left: 1 }).unwrap();
+    store.write(Record::Group { number: 2, name: b"", owner: 0 }).unwrap();
     store.write(evil).unwrap();
-    let text = flash.bytes()[512 + 32 + 44..][..20].to_vec();
-    assert_eq!(&text[12..16], b"evil");
+    let text = flash.bytes()[512 + 40 + 40..][..20].to_vec();
+    assert_eq!(&text[8..12], b"evil");
 
     for torn in TORN {
         for steps in 0..680 {
@@ -316,9 +316,38 @@ fn a_text_that_would_be_a_record_is_none_even_if_it_is_torn() {
             let found = restore(&mut store, 0).unwrap();
             assert!(found.users.is_empty(), "{torn:?} at {steps}");
             assert!(found.mail.len() == 1 || !written, "{torn:?} at {steps}");
-            assert!(written == (steps >= 512 + 32 + 68), "{torn:?} at {steps}");
+            assert!(written == (steps >= 512 + 40 + 68), "{torn:?} at {steps}");
         }
     }
+}
+
+/// Also where it is longer than what is read at once, and has been copied from sector to sector.
+#[test]
+fn a_text_of_any_length_comes_back_as_it_was() {
+    fn each_length<const WORD: usize>() {
+        let layout = Layout::new(1024, 300);
+        let mut places = [Place::EMPTY; PLACES];
+        let mut flash = Nor::<WORD, 1024>::new(4, Power::new(), 0);
+        let text: Vec<u8> = (0..300u32).map(|n| (n * 7 + 1) as u8).collect();
+        for length in 0..=300 {
+            let mut store = FlashStore::open(&mut flash, layout, &mut places).unwrap();
+            let text = &text[..length];
+            store.write(Record::Mail(Mail { text, ..MAIL })).unwrap();
+            for left in 0..40 {
+                store.write(Record::Member { user: 1, group: 1, left }).unwrap();
+            }
+            let mut found = Vec::new();
+            store.restore(&mut [0; 300], |record| {
+                if let Record::Mail(mail) = record {
+                    found.push(mail.text.to_vec());
+                }
+            });
+            assert_eq!(found, [text], "words of {WORD}");
+        }
+    }
+    each_length::<1>();
+    each_length::<4>();
+    each_length::<32>();
 }
 
 #[test]
@@ -425,6 +454,32 @@ fn a_store_says_why_it_is_not_opened() {
     let mut longer = Nor::<4, 512>::new(6, Power::new(), 0);
     longer.fill(flash.bytes());
     assert_eq!(open(&mut longer, layout, &mut places), Err(OpenError::OtherLayout));
+    // With shorter words, and longer sectors.
+    let mut others =
+        (Nor::<1, 512>::new(5, Power::new(), 0), Nor::<4, 1024>::new(5, Power::new(), 0));
+    let long = Layout::new(1024, 60);
+    let mut store = FlashStore::open(&mut others.1, long, &mut places).unwrap();
+    store.write(Record::User { number: 1, name: b"somebody", secret: None }).unwrap();
+    others.0.fill(others.1.bytes());
+    let other = FlashStore::open(&mut others.0, layout, &mut places).map(|_| ());
+    assert_eq!(other, Err(OpenError::OtherLayout));
+}
+
+/// Erased flash is an empty store, and so is what a first write that was cut short has left; with
+/// anything else in it nothing is written.
+#[test]
+fn flash_that_holds_something_else_is_refused() {
+    let layout = Layout::new(512, LONGEST);
+    let mut places = [Place::EMPTY; 3];
+    for (sector, at, empty) in [(1, 512, true), (0, 0, false), (4, 4 * 512, false)] {
+        let mut flash = Nor::<4, 512>::new(5, Power::new(), 0);
+        let mut bytes = flash.bytes().to_vec();
+        bytes[at..at + 8].copy_from_slice(b"whatever");
+        flash.fill(&bytes);
+        let opened = FlashStore::open(&mut flash, layout, &mut places).map(|_| ());
+        assert_eq!(opened, if empty { Ok(()) } else { Err(OpenError::Foreign) }, "sector {sector}");
+        assert_eq!(flash.bytes(), bytes);
+    }
 }
 
 /// Whatever is in the flash, it is opened without a panic or never coming back, and can be written.

@@ -58,6 +58,9 @@ use serde::Deserialize;
 
 pub use rooms::Rooms;
 
+/// What `limits.message_length` may be at most.
+pub const LONGEST_TEXT: i64 = 1024;
+
 /// All that the server is told.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -173,7 +176,7 @@ pub struct Limits {
     #[serde(deserialize_with = "value::whole::<1, 1_000_000_000, _, _>")]
     pub history: u32,
     /// Bytes of the longest text.
-    #[serde(deserialize_with = "value::whole::<1, 1024, _, _>")]
+    #[serde(deserialize_with = "value::whole::<1, LONGEST_TEXT, _, _>")]
     pub message_length: u32,
     /// Passwords being checked at once.
     #[serde(deserialize_with = "value::whole::<1, 1024, _, _>")]

@@ -60,3 +60,22 @@ fn a_link_takes_its_messages_of_a_run_back_one_by_one_and_the_others_keep_theirs
     assert_eq!(out.batch.ops.len(), 2);
     assert_eq!(withdrawn(&mut out, links[2]), [&b"one"[..], b"", b"three", b"four"]);
 }
+
+#[test]
+fn messages_for_one_link_are_a_run_until_it_takes_them_back_or_another_gets_one() {
+    let (mut out, links) = out(2);
+    out.deliver(&links[..1], b"one");
+    out.deliver(&links[..1], b"two");
+    assert_eq!(out.batch.ops.len(), 1, "one run");
+    assert_eq!(withdrawn(&mut out, links[0]), [b"one", b"two"]);
+    out.deliver(&links[..1], b"three");
+    out.deliver(&links[1..], b"four");
+    out.deliver(&links, b"five");
+    out.deliver(&links[..1], b"six");
+    assert_eq!(out.batch.ops.len(), 5);
+    out.settle();
+    assert_eq!(out.seats.get(links[0]).unwrap().queued, 5 + 4 + 3, "three, five, six");
+    assert_eq!(out.seats.get(links[1]).unwrap().queued, 4 + 4, "four, five");
+    assert_eq!(withdrawn(&mut out, links[0]), [&b"three"[..], b"five", b"six"]);
+    assert_eq!(withdrawn(&mut out, links[1]), [b"four", b"five"]);
+}

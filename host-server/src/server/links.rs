@@ -9,10 +9,11 @@
 use std::cmp::Ordering;
 
 use centrala_core::dialect::Dialect;
-use centrala_core::exchange::Link;
+use centrala_core::exchange::{Link, scratch_len};
 use centrala_core::host::Room;
 
 use super::{Server, lend};
+use crate::config::LONGEST_TEXT;
 use crate::outbox::Port;
 use crate::sysv::lanes::Lanes;
 use crate::sysv::process::Life;
@@ -24,6 +25,10 @@ const BACKOFF: u64 = 512;
 const LOW_TCP: u32 = ROOM / 4;
 /// The same in `native`: what one read of a publisher's connection can bring is counted as less.
 const LOW_NATIVE: u32 = NATIVE_ROOM / 2;
+/// One with more is not looked at again: so any message must fit it, in any dialect, or it would
+/// wait for ever.
+const _: () = assert!(LOW_TCP as usize >= scratch_len(LONGEST_TEXT as usize));
+const _: () = assert!(LOW_NATIVE as usize >= scratch_len(LONGEST_TEXT as usize));
 
 fn low(dialect: Dialect) -> u32 {
     match dialect {

@@ -57,6 +57,9 @@ use lend;
 
 /// Batches taken from one thread of a queue before others have their turn.
 const TURN: usize = 4;
+/// Bytes noted down, after which they are let out before more is read: they are still in the
+/// processor's cache then.
+const ENOUGH: usize = 128 * 1024;
 /// Milliseconds between two looks at every queue client. The end of a process is told at once; this
 /// is how a queue is found that was removed, or another process that reads from it.
 const LOOK: u64 = 3_000;
@@ -144,6 +147,11 @@ impl Server<'_> {
             for event in &events {
                 self.event(event, signals);
                 self.follow_commit();
+                if self.out.batch.size() >= ENOUGH {
+                    self.keep_names();
+                    // Whatever is left is seen below.
+                    let _ = self.let_out();
+                }
             }
             more = self.receive_from_queues();
             more |= self.receive_from_rooms();
@@ -246,6 +254,7 @@ impl Server<'_> {
         let Some(connection) = connections.get_mut(place as usize) else { return };
         let arrived = match connection.read(buffer) {
             Got::Bytes(n) => &buffer[..n],
+            Got::More => return self.feed(place),
             Got::Nothing => return,
             Got::End(error) => {
                 let peaceful = error.is_none();
@@ -256,15 +265,10 @@ impl Server<'_> {
             }
         };
         let (Some(link), false) = (connection.link, connection.leaving) else { return };
-        if connection.input.is_empty() {
-            match self.exchange.receive(link, arrived, lend!(self)) {
-                Ok(used) => connection.input.extend_from_slice(&arrived[used..]),
-                // It is closed: what was given for it leaves with the batch.
-                Err(_) => connection.input.clear(),
-            }
-        } else {
-            connection.input.extend_from_slice(arrived);
-            self.feed(place);
+        match self.exchange.receive(link, arrived, lend!(self)) {
+            Ok(used) => connection.keep(&arrived[used..]),
+            // It is closed: what was given for it leaves with the batch.
+            Err(_) => connection.keep(&[]),
         }
         self.wet.push(place);
     }

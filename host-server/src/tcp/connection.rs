@@ -50,6 +50,13 @@ pub const PAUSE: usize = 64 * 1024;
 pub const OVERRUN: usize = 1024 * 1024;
 /// Bytes of input that the exchange did not use yet, from which on a connection is not read.
 pub const UNUSED: usize = 16 * 1024;
+/// Bytes read at once.
+const READ: usize = 32 * 1024;
+/// Bytes that were not used before, up to which they are put before those that are read: as a rule
+/// they are a part of a frame.
+const BEFORE: usize = 2048;
+/// Bytes of a buffer to read into.
+pub const BUFFER: usize = BEFORE + READ;
 /// Milliseconds that a closed connection may take to leave.
 pub const LINGER: u64 = 2_000;
 /// A dead peer is found in `IDLE + PROBES * INTERVAL` seconds of silence.
@@ -93,8 +100,10 @@ pub struct Connection {
 /// What a read brought.
 #[derive(Debug)]
 pub enum Got {
-    /// So many bytes.
+    /// So many bytes, with what was not used before in front of them.
     Bytes(usize),
+    /// More of what was not used before, behind it.
+    More,
     /// Nothing for now.
     Nothing,
     /// The end, in peace or not.
@@ -139,12 +148,29 @@ impl Connection {
     }
 
     /// Reads once.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Got {
-        match (&self.stream).read(buffer) {
+    pub fn read(&mut self, buffer: &mut [u8; BUFFER]) -> Got {
+        let (before, rest) = buffer.split_at_mut(self.input.len().min(BEFORE));
+        match (&self.stream).read(&mut rest[..READ]) {
             Ok(0) => Got::End(None),
-            Ok(n) => Got::Bytes(n),
+            Ok(n) if self.input.len() > BEFORE => {
+                self.input.extend_from_slice(&rest[..n]);
+                Got::More
+            }
+            Ok(n) => {
+                before.copy_from_slice(&self.input);
+                Got::Bytes(before.len() + n)
+            }
             Err(error) if is_later(&error) => Got::Nothing,
             Err(error) => Got::End(Some(error)),
+        }
+    }
+
+    /// Keeps what was not used, in the place of what was kept before.
+    pub fn keep(&mut self, unused: &[u8]) {
+        self.input.clear();
+        self.input.extend_from_slice(unused);
+        if unused.is_empty() {
+            self.input = Vec::new();
         }
     }
 

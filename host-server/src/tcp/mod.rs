@@ -18,12 +18,10 @@ use centrala_core::dialect::Dialect;
 use slab::Slab;
 
 use crate::poll::{Interest, Poll, Source, next_serial};
-use connection::Connection;
+use connection::{BUFFER, Connection};
 
 /// Connections accepted at once, at most: those that are there must not wait for long.
 const ACCEPT: usize = 64;
-/// Bytes read from one connection at once.
-const READ: usize = 32 * 1024;
 
 /// The listeners and all connections.
 #[derive(Debug)]
@@ -38,7 +36,7 @@ pub struct Tcp {
     /// Connections refused as there were no descriptors left.
     pub refused: u64,
     /// To read into.
-    pub buffer: Box<[u8]>,
+    pub buffer: Box<[u8; BUFFER]>,
 }
 
 impl Tcp {
@@ -50,7 +48,7 @@ impl Tcp {
             serial: 0,
             spare: File::open("/dev/null").ok(),
             refused: 0,
-            buffer: vec![0; READ].into(),
+            buffer: Box::new([0; BUFFER]),
         }
     }
 

@@ -14,6 +14,7 @@
 //! buffer is no noise: it is given as far as there is room, so that it can be refused.
 
 use super::HEADER;
+use core::borrow::BorrowMut;
 use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 
 /// Without a table: a line is slower than the eight steps a byte.
@@ -93,10 +94,10 @@ pub fn encode(frame: &[u8], out: &mut [u8]) -> Option<usize> {
 }
 
 /// Puts frames together from the bytes of a line, in a buffer of the caller's: as long as the
-/// longest frame ([`frame_max`](super::frame_max)).
+/// longest frame ([`frame_max`](super::frame_max)). It is lent, or owned.
 #[derive(Debug)]
-pub struct Receiver<'b> {
-    buffer: &'b mut [u8],
+pub struct Receiver<B> {
+    buffer: B,
     /// Bytes there are, with the room for the length; more than the buffer has, if it is too long.
     len: usize,
     /// Bytes still to come of the run.
@@ -121,9 +122,9 @@ pub enum Arrived {
     Noise,
 }
 
-impl<'b> Receiver<'b> {
+impl<B: BorrowMut<[u8]>> Receiver<B> {
     /// Nothing has arrived.
-    pub fn new(buffer: &'b mut [u8]) -> Self {
+    pub fn new(buffer: B) -> Self {
         Receiver { buffer, len: HEADER, run: 0, zero: false, checksum: 0 }
     }
 
@@ -149,12 +150,13 @@ impl<'b> Receiver<'b> {
     /// The frame that the last byte completed, with its length, as far as there is room for it. It
     /// stays until the next byte.
     pub fn frame(&self) -> &[u8] {
-        let whole = super::look(self.buffer).and_then(|(_, used)| self.buffer.get(..used));
-        whole.unwrap_or(self.buffer)
+        let buffer = self.buffer.borrow();
+        let whole = super::look(buffer).and_then(|(_, used)| buffer.get(..used));
+        whole.unwrap_or(buffer)
     }
 
     fn put(&mut self, byte: u8) {
-        if let Some(place) = self.buffer.get_mut(self.len) {
+        if let Some(place) = self.buffer.borrow_mut().get_mut(self.len) {
             *place = byte;
         }
         self.len = self.len.saturating_add(1);
@@ -169,11 +171,11 @@ impl<'b> Receiver<'b> {
         let len = self.len.saturating_sub(CHECKSUM);
         let payload = len.saturating_sub(HEADER);
         let whole = payload != 0 && self.run == 0 && self.checksum == WHOLE;
-        match (u16::try_from(payload), self.buffer.first_chunk_mut::<HEADER>()) {
+        match (u16::try_from(payload), self.buffer.borrow_mut().first_chunk_mut::<HEADER>()) {
             (Ok(payload), Some(header)) if whole => *header = payload.to_le_bytes(),
             _ => return Arrived::Noise,
         }
-        if len <= self.buffer.len() { Arrived::Frame } else { Arrived::TooLong }
+        if len <= self.buffer.borrow().len() { Arrived::Frame } else { Arrived::TooLong }
     }
 }
 
@@ -200,7 +202,7 @@ mod tests {
     /// room, and how often it finds noise.
     fn received(bytes: &[u8], room: usize) -> (Vec<Vec<u8>>, usize) {
         let mut buffer = std::vec![0; room];
-        let mut receiver = Receiver::new(&mut buffer);
+        let mut receiver = Receiver::new(&mut buffer[..]);
         let (mut frames, mut noise) = (Vec::new(), 0);
         for byte in bytes {
             match receiver.push(*byte) {

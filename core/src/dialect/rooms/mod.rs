@@ -423,6 +423,7 @@ impl Codec for Wire {
         direct_share: false,
         conversations: true,
         same_for_all: true,
+        quiet: false,
         overhead: AROUND as u32,
         text_max: u32::MAX,
         row: ROW as u32,

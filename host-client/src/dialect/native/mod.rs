@@ -1,9 +1,19 @@
-//! `native`: a TCP connection, on which everything can be asked.
+//! `native`: a TCP connection or a serial line, on which everything can be asked.
 //!
 //! - Every command says hello, asks, waits for the answers, and logs out.
 //! - `listen` acknowledges mail once its line is written, and not before. Other commands leave mail
 //!   unacknowledged: it comes again. A live message that comes meanwhile is printed aside.
 //! - A group is meant by its name; by its number if there is none of that name.
+//!
+//! A serial line loses what noise hits, and has neither beginning nor end:
+//!
+//! - A hello is repeated until it is answered. What comes before that is for whoever had the line
+//!   before: it is passed over.
+//! - Where the marks of mail have a gap nothing behind it is acknowledged, and another hello lets it
+//!   come again.
+//! - `listen` asks with a ping whether the exchange is there when it has said nothing for
+//!   [`QUIET`]: so its user keeps the line. Without an answer in [`PATIENCE`] it is gone.
+//! - Any other request that is not answered is not repeated: it may have been obeyed.
 
 pub mod connection;
 
@@ -26,6 +36,10 @@ use std::time::{Duration, Instant};
 const HISTORY: u32 = 1_000;
 /// How long the exchange may take to end a session that we have ended.
 const CLOSING: Duration = Duration::from_secs(2);
+/// How long a serial line may say nothing before it is asked whether anybody is there, and between
+/// two questions.
+const QUIET: Duration = Duration::from_secs(15);
+const AGAIN: Duration = Duration::from_secs(2);
 /// Bytes read at once.
 const READ: usize = 64 * 1024;
 
@@ -276,6 +290,7 @@ enum Came {
 
 /// A session, from its hello to its end.
 struct Session<'a> {
+    url: &'a Url,
     connection: Connection,
     place: String,
     stop: Option<&'a Stop>,
@@ -287,6 +302,12 @@ struct Session<'a> {
     takes_mail: bool,
     /// The groups that are listened to, by name or number; all messages, if there are none.
     wanted: Vec<String>,
+    /// Whether the hello was answered: what comes is for this session.
+    welcomed: bool,
+    /// Of the last mail that has come without a gap.
+    last: u32,
+    /// Mail has come behind a gap.
+    gap: bool,
     /// Of the last mail printed, while it is not acknowledged.
     mark: u32,
     /// Messages printed.
@@ -295,13 +316,14 @@ struct Session<'a> {
 
 impl<'a> Session<'a> {
     fn log_in(url: &'a Url, stop: &'a Stop, output: &'a mut Output) -> Result<Self, Failure> {
-        let (user, password) = (user(url.user()?), url.password().as_bytes());
-        if password.len() > MESSAGE_LENGTH_MAX {
+        if url.password().len() > MESSAGE_LENGTH_MAX {
             return Err(Failure::Usage(format!(
                 "a password has at most {MESSAGE_LENGTH_MAX} bytes"
             )));
         }
+        url.user()?;
         let mut session = Session {
+            url,
             connection: Connection::open(&url.place)?,
             place: url.place.to_string(),
             stop: Some(stop),
@@ -310,19 +332,61 @@ impl<'a> Session<'a> {
             listening: false,
             takes_mail: false,
             wanted: Vec::new(),
+            welcomed: false,
+            last: 0,
+            gap: false,
             mark: 0,
             printed: 0,
         };
+        session.hello()?;
+        Ok(session)
+    }
+
+    /// Begins the session, or begins it anew.
+    fn hello(&mut self) -> Result<(), Failure> {
+        let (user, password) = (user(self.url.user()?), self.url.password().as_bytes());
         let what = match user {
             Who::Name(name) => String::from_utf8_lossy(name).into_owned(),
             Who::Number(number) => format!("~{number}"),
         };
-        session.ask(&Request::Hello { version: VERSION, user, password }, &what)?;
-        Ok(session)
+        let hello = Request::Hello { version: VERSION, user, password };
+        (self.welcomed, self.last, self.gap, self.mark) = (false, 0, false, 0);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let asked = self.connection.request(&hello);
+            let repeat = match self.connection.is_serial() {
+                true => deadline.min(Instant::now() + AGAIN),
+                false => deadline,
+            };
+            while self.waits(repeat)? {
+                let Came::Answer(id, answer) = self.come(Some(deadline))? else { continue };
+                if id == asked {
+                    self.welcomed = true;
+                    return answer.map(drop).map_err(|why| refused(&what, why));
+                }
+            }
+            if Instant::now() >= deadline {
+                return Err(self.silent());
+            }
+        }
     }
 
     fn lost(&self, how: &dyn std::fmt::Display) -> Failure {
         Failure::Unreachable(format!("the exchange at {} {how}", self.place))
+    }
+
+    fn silent(&self) -> Failure {
+        self.lost(&format_args!("has not answered in {} s", PATIENCE.as_secs()))
+    }
+
+    /// Waits until an event has arrived; `false`: none has until then.
+    fn waits(&mut self, until: Instant) -> Result<bool, Failure> {
+        match self.arrive(Some(until)) {
+            // Or it has closed the connection, which is found there.
+            Ok(_) => Ok(true),
+            Err(Failure::Unreachable(_)) if Instant::now() >= until => Ok(false),
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Waits until an event has arrived; `false`: the exchange has closed the connection.
@@ -333,8 +397,7 @@ impl<'a> Session<'a> {
                 return Err(Failure::Interrupted);
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                let seconds = PATIENCE.as_secs();
-                return Err(self.lost(&format_args!("has not answered in {seconds} s")));
+                return Err(self.silent());
             }
             // It has closed: what it said last tells why, and is read next.
             let _ = self.connection.flush();
@@ -363,8 +426,17 @@ impl<'a> Session<'a> {
                 let name = String::from_utf8_lossy(party.name).into_owned();
                 Came::Row(id, Entry::new(party.number, name))
             }
+            // For whoever had the line before.
+            Event::Message(_) | Event::Ended { .. } if !self.welcomed => Came::Other,
+            Event::Message(message) if message.mark != 0 && message.mark != self.last + 1 => {
+                self.gap = true;
+                Came::Other
+            }
             Event::Message(message) => {
                 let (mark, line) = (message.mark, line(&message));
+                if mark != 0 {
+                    self.last = mark;
+                }
                 let wanted = wants(&self.wanted, message.group.as_ref());
                 if self.takes_mail || mark == 0 {
                     self.print(wanted, &line)?;
@@ -485,12 +557,44 @@ impl<'a> Session<'a> {
 
     /// Prints messages as they come.
     fn read_all(&mut self) -> Result<(), Failure> {
+        let mut heard = Instant::now();
         loop {
-            self.come(None)?;
+            let serial = self.connection.is_serial();
+            if serial {
+                self.keep_line(heard)?;
+            }
+            match self.come(None)? {
+                // There is no such session: the exchange has begun anew, or somebody has the line.
+                Came::Answer(_, Err(why)) if serial => return Err(refused("the session", why)),
+                _ => heard = Instant::now(),
+            }
+            self.close_gap()?;
             if !self.connection.has_next() {
                 self.acknowledge();
             }
         }
+    }
+
+    /// Waits until an event has arrived, and asks for one where none does.
+    fn keep_line(&mut self, heard: Instant) -> Result<(), Failure> {
+        let mut ask = heard + QUIET;
+        while !self.waits(ask)? {
+            if ask >= heard + QUIET + PATIENCE {
+                return Err(self.silent());
+            }
+            self.connection.request(&Request::Ping);
+            ask += AGAIN;
+        }
+        Ok(())
+    }
+
+    /// Lets mail come again that was lost on the line.
+    fn close_gap(&mut self) -> Result<(), Failure> {
+        if self.gap {
+            self.acknowledge();
+            self.hello()?;
+        }
+        Ok(())
     }
 
     /// Prints the messages that are there: until nothing has come before an answer.
@@ -499,7 +603,9 @@ impl<'a> Session<'a> {
             let before = self.printed;
             self.answer(&Request::Ping)?.map_err(|why| refused("ping", why))?;
             self.acknowledge();
-            if self.printed == before {
+            if self.gap {
+                self.close_gap()?;
+            } else if self.printed == before {
                 return Ok(());
             }
         }

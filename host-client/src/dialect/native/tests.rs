@@ -2,9 +2,11 @@
 
 use super::super::tests::{Printed, run, until};
 use super::*;
+use centrala_core::dialect::native::serial::{Arrived, Receiver, encode};
 use centrala_core::dialect::native::{HEADER, Party, To as Target, look};
 use centrala_tests::read_some;
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 const ANNA: Party<'static> = Party { number: 3, name: b"anna" };
@@ -346,4 +348,166 @@ fn an_exchange_that_goes_away_is_unreachable() {
     let failure = lost.unwrap_err();
     assert!(failure.to_string().ends_with("has closed the connection"), "{failure}");
     assert_eq!(failure.exit_code(), 1);
+}
+
+/// The exchange's end of a serial line.
+struct Line<S> {
+    stream: S,
+    receiver: Receiver<Vec<u8>>,
+}
+
+impl<S: Read + Write> Line<S> {
+    fn new(stream: S) -> Self {
+        Line { stream, receiver: Receiver::new(vec![0; 2048]) }
+    }
+
+    /// The next request, with its id.
+    fn next<T>(&mut self, of: impl FnOnce(u32, Request<'_>) -> T) -> T {
+        loop {
+            let mut byte = [0];
+            self.stream.read_exact(&mut byte).unwrap();
+            if self.receiver.push(byte[0]) == Arrived::Frame {
+                let (payload, _) = look(self.receiver.frame()).unwrap();
+                let (id, request) = Request::decode(payload).unwrap();
+                return of(id, request);
+            }
+        }
+    }
+
+    /// Checks that a hello comes next, and returns its id.
+    fn hello(&mut self) -> u32 {
+        self.next(|id, request| {
+            let Request::Hello { user, .. } = request else { panic!("{request:?}") };
+            assert_eq!(user, Who::Name(b"anna"));
+            id
+        })
+    }
+
+    /// Answers each hello, and sends mail or messages behind it, until another request comes: that
+    /// one.
+    fn greet<T>(&mut self, behind: &[Event<'_>], other: impl Fn(u32, Request<'_>) -> T) -> T {
+        loop {
+            let came = self.next(|id, request| match request {
+                Request::Hello { .. } => Err(id),
+                request => Ok(other(id, request)),
+            });
+            match came {
+                Ok(came) => return came,
+                Err(id) => {
+                    let (version, message_length) = (VERSION, 128);
+                    self.send(Event::Welcome { id, version, user: ANNA, message_length });
+                    behind.iter().for_each(|event| self.send(*event));
+                }
+            }
+        }
+    }
+
+    fn bytes(&self, event: Event<'_>) -> Vec<u8> {
+        let (mut frame, mut line) = ([0; 2048], vec![0; 2048]);
+        let len = event.encode(&mut frame).unwrap();
+        let len = encode(&frame[..len], &mut line).unwrap();
+        line.truncate(len);
+        line
+    }
+
+    fn send(&mut self, event: Event<'_>) {
+        let bytes = self.bytes(event);
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    /// Answers what comes next, which is this.
+    fn obey(&mut self, wanted: Request<'_>) {
+        let id = self.next(|id, request| {
+            assert_eq!(request, wanted);
+            id
+        });
+        self.send(Event::Done { id, how: How::Done, number: 0 });
+    }
+}
+
+#[test]
+fn on_a_line_the_hello_is_repeated_and_what_is_for_somebody_else_or_noise_is_passed_over() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("native+serial://anna@{}", listener.local_addr().unwrap());
+    let (stop, printed) = (Stop::new(), Printed::default());
+    let create = |client: &mut dyn Client| client.create(&Group("news".into()));
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| run(&url, &stop, &printed, create));
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut line = Line::new(stream);
+        let id = line.hello();
+        // Half of a frame, and a message of the session before.
+        line.stream.write_all(b"\x09half\0").unwrap();
+        line.send(Event::Message(message(0, None, "for bartek")));
+        line.send(Event::Done { id: 2, how: How::Done, number: 0 });
+        // The welcome is hit.
+        let welcome = Event::Welcome { id, version: VERSION, user: ANNA, message_length: 128 };
+        let mut hit = line.bytes(welcome);
+        hit[6] ^= 4;
+        line.stream.write_all(&hit).unwrap();
+        let asked = line.greet(&[], |again, request| {
+            assert_eq!(request, Request::CreateGroup { name: b"news" });
+            assert_ne!(again, id);
+            again
+        });
+        line.send(Event::Done { id: asked, how: How::Done, number: 0 });
+        line.obey(Request::LogOut);
+        client.join().unwrap().unwrap();
+    });
+    assert_eq!((printed.out.text(), printed.aside.text()), (String::new(), String::new()));
+}
+
+#[test]
+fn on_a_line_mail_behind_a_gap_is_not_acknowledged_and_comes_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("native+serial://anna@{}", listener.local_addr().unwrap());
+    let (stop, printed) = (Stop::new(), Printed::default());
+    let listen = |client: &mut dyn Client| client.listen(&[], true);
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| run(&url, &stop, &printed, listen));
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut line = Line::new(stream);
+        let mail = |mark, text| Event::Message(message(mark, None, text));
+        let ping = |id, request: Request<'_>| {
+            assert_eq!(request, Request::Ping);
+            id
+        };
+        // Two is lost on the line.
+        let id = line.greet(&[mail(1, "one"), mail(3, "three")], ping);
+        line.send(Event::Done { id, how: How::Done, number: 0 });
+        line.next(|_, request| assert_eq!(request, Request::Ack { mark: 1 }));
+        let id = line.greet(&[mail(1, "two"), mail(2, "three")], ping);
+        line.send(Event::Done { id, how: How::Done, number: 0 });
+        line.next(|_, request| assert_eq!(request, Request::Ack { mark: 2 }));
+        line.obey(Request::Ping);
+        line.obey(Request::LogOut);
+        client.join().unwrap().unwrap();
+    });
+    let texts: Vec<_> =
+        printed.out.text().lines().map(|line| line[line.len() - 5..].to_owned()).collect();
+    assert_eq!(texts, [": one", ": two", "three"]);
+}
+
+#[test]
+fn a_line_is_a_terminal_device_too() {
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let path = nix::unistd::ttyname(&pty.slave).unwrap();
+    let url = format!("native+serial://anna@{}", path.display());
+    let (stop, printed) = (Stop::new(), Printed::default());
+    let leave = |client: &mut dyn Client| client.leave(&Group("news".into()));
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| run(&url, &stop, &printed, leave));
+        // Bytes that a terminal would change or take for itself pass as they are.
+        let mut line = Line::new(File::from(pty.master));
+        let texts: Vec<_> =
+            (0..40).map(|number| "\n\r\u{3}\u{4}\u{11}\u{13}".repeat(number)).collect();
+        let messages: Vec<_> =
+            texts.iter().map(|text| Event::Message(message(0, None, text))).collect();
+        line.greet(&messages, |_, request| assert!(matches!(request, Request::Leave { .. })));
+        drop(line);
+        assert!(client.join().unwrap().is_err(), "the device is gone");
+    });
+    assert_eq!(printed.aside.text().matches("bartek").count(), 40);
 }
