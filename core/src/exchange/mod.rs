@@ -17,7 +17,8 @@
 //!    [`Exchange::history_page`], [`Exchange::chats_page`]; then [`Exchange::receive`] again with
 //!    what was kept.
 //! 6. When [`Exchange::poll_timeout`] is due: [`Exchange::handle_timeout`].
-//! 7. When a link is gone: [`Exchange::disconnect`].
+//! 7. When a link is gone: [`Exchange::disconnect`]. When a log-in that was granted was refused after
+//!    all, as its commit failed: [`Exchange::log_in_refused`].
 //! 8. After a batch of these, let out what the outbox was given, as [`Outbox`](crate::host::Outbox) says.
 //!
 //! Getters come first below, then the calls above; what the host does to the directory is in
@@ -34,6 +35,7 @@ mod mailbox;
 mod offline;
 mod pages;
 mod places;
+mod refusals;
 mod send;
 mod sessions;
 mod steps;
@@ -63,7 +65,7 @@ pub type Token = Handle<Question>;
 
 /// The memory that the exchange works in. Every slice is lent by the caller, as long as that table
 /// shall be, and empty: [`Slot::EMPTY`], zero, `EMPTY` of its type. [`crate::storage!`] declares
-/// them together; a host may allocate them.
+/// them together; a host may allocate them, and lend them with [`crate::lend_tables!`].
 #[derive(Debug)]
 pub struct Tables<'a> {
     /// Places for users: [`places_for_users`].
@@ -191,7 +193,7 @@ pub struct Exchange<'a> {
     addresses: Buckets<'a>,
     /// Mail in the store waits for room in memory, and a timer looks for it.
     starved: bool,
-    /// Log-ins that came to an endpoint which answers them together.
+    /// Log-ins so far: that came to an endpoint which answers them together, or bound a session.
     arrivals: u32,
     /// Timers of refused log-ins: of no session, and so at most as many as sessions.
     refusals: u32,
