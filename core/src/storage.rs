@@ -83,9 +83,8 @@ macro_rules! storage {
             messages: [$crate::table::Slot<$crate::exchange::Message>; $messages],
             bodies: [u8; $messages * $message_length],
             entries: [$crate::table::Slot<$crate::exchange::Entry>; $entries],
-            // Each entry may wait for a receipt, each session for its client, and as many answers
-            // to log-ins that were refused to be fetched; and mail for room in memory.
-            timers: [$crate::table::Slot<$crate::exchange::Timer>; $entries + 2 * $sessions + 1],
+            timers: [$crate::table::Slot<$crate::exchange::Timer>;
+                $crate::exchange::timers_for($entries, $sessions)],
             questions: [$crate::table::Slot<$crate::exchange::Question>; $questions],
             // A message goes to each session at most once.
             fan: [$crate::exchange::Link; $sessions],
@@ -115,7 +114,7 @@ macro_rules! storage {
                     messages: [Slot::EMPTY; $messages],
                     bodies: [0; $messages * $message_length],
                     entries: [Slot::EMPTY; $entries],
-                    timers: [Slot::EMPTY; $entries + 2 * $sessions + 1],
+                    timers: [Slot::EMPTY; $crate::exchange::timers_for($entries, $sessions)],
                     questions: [Slot::EMPTY; $questions],
                     fan: [$crate::exchange::Link::NONE; $sessions],
                     fan_dialects: [0; $sessions],

@@ -299,6 +299,9 @@ fn what_is_said_in_a_room_reaches_other_dialects_and_the_other_way_round() {
         let jan = server.log_in("jan");
         assert_eq!(jan.request(request::SUBSCRIBE, 0, -1, ""), 0);
         let mut direct = server.connect("jan");
+        // Its answer says that it is logged in.
+        direct.send(MESSAGE, 0, "nobody", "");
+        assert_eq!(direct.next().3, "404");
 
         anna.emit(json!(["chat-msg", 1, 0, "hej"]));
         anna.gets(json!(["chat-msg", 1, 1, 0, "anna", TIME, "hej"]));
