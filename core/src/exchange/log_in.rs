@@ -255,6 +255,11 @@ impl Exchange<'_> {
         secret: Option<Token>,
         io: &mut Io<'_>,
     ) -> Result<(), Outcome> {
+        // Others may have been made while the host was asked.
+        let number = self.directory.next_user().map_err(Outcome::Full)?;
+        if self.dialect_of(link).is_none_or(|dialect| number > dialect.max_user(&self.limits)) {
+            return Err(Outcome::Full(Limit::Users));
+        }
         let user = self.new_user(name, secret, io.store).map_err(|refused| match refused {
             Refused::Full(limit) => Outcome::Full(limit),
             _ => Outcome::BadName,
@@ -395,6 +400,8 @@ impl Exchange<'_> {
         }
         if traits.log_in_batched {
             self.note_session(link, io);
+            self.owe_mail(link);
+            self.hold(link, true);
             self.decide(link, Outcome::Done, io);
             return Ok(());
         }

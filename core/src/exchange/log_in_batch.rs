@@ -20,6 +20,14 @@ impl Exchange<'_> {
         self.answer_batch(endpoint, io);
     }
 
+    /// Counts as if something waited for a session, so that nothing is given to it before the answer
+    /// to its log-in.
+    pub(super) fn hold(&mut self, link: Link, held: bool) {
+        let Some(session) = self.sessions.get_mut(link) else { return };
+        let [groups, _] = &mut session.waiting;
+        *groups = if held { groups.saturating_add(1) } else { groups.saturating_sub(1) };
+    }
+
     /// A log-in came in that is answered with others: these may still be on their way.
     pub(super) fn gather(&mut self, link: Link) {
         self.arrivals = self.arrivals.wrapping_add(1);
@@ -77,7 +85,7 @@ impl Exchange<'_> {
             if session.stage == Stage::Decided(Outcome::Done) {
                 session.stage = Stage::Answered;
                 self.wait_for(link, Class::Unread);
-                self.owe_mail(link);
+                self.hold(link, false);
                 self.pump(link, io);
             } else {
                 self.refusal_lies(endpoint);

@@ -47,7 +47,7 @@ pub use lists::Rows;
 pub use mailbox::{Entry, Message};
 pub use sessions::{Question, Session};
 
-use crate::dialect::{Decoded, Dialect};
+use crate::dialect::{Decoded, Dialect, SHARED};
 use crate::event::{Kind, Limit, Outcome, Party};
 use crate::host::{Io, Note, Room};
 use crate::limits::{Limits, MESSAGE_LENGTH_MAX, Registration};
@@ -65,7 +65,7 @@ pub type Token = Handle<Question>;
 
 /// The memory that the exchange works in. Every slice is lent by the caller, as long as that table
 /// shall be, and empty: [`Slot::EMPTY`], zero, `EMPTY` of its type. [`crate::storage!`] declares
-/// them together; a host may allocate them.
+/// them together; a host may allocate them, and lend them with [`crate::lend_tables!`].
 #[derive(Debug)]
 pub struct Tables<'a> {
     /// Places for users: [`places_for_users`].
@@ -92,7 +92,7 @@ pub struct Tables<'a> {
     pub bodies: &'a mut [u8],
     /// One for each message and each user it waits for.
     pub entries: &'a mut [Slot<Entry>],
-    /// One for each entry, two for each session, and one more.
+    /// So many as [`timers_for`] says.
     pub timers: &'a mut [Slot<Timer>],
     /// Questions open at once.
     pub questions: &'a mut [Slot<Question>],
@@ -102,6 +102,13 @@ pub struct Tables<'a> {
     pub fan_dialects: &'a mut [u8],
     /// For frames being encoded: [`scratch_len`].
     pub scratch: &'a mut [u8],
+}
+
+/// Timers for so many entries and sessions: each entry may wait for a receipt, each session for its
+/// client, and mail for room in memory. Where clients share an endpoint, as many answers to log-ins
+/// that were refused as there are sessions wait there to be fetched.
+pub const fn timers_for(entries: usize, sessions: usize) -> usize {
+    entries + sessions + (if SHARED { sessions } else { 0 }) + 1
 }
 
 /// Bytes of [`Tables::scratch`] for texts of up to `message_length` bytes: a delivery with all that

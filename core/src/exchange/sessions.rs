@@ -325,8 +325,8 @@ impl Exchange<'_> {
                 None => self.answer(link, tag, Kind::List, Outcome::NoSuchGroup, io),
             },
             Request::NewChat { group } => self.new_chat(link, tag, user, group, io),
-            Request::Enter(chat) => self.enter(link, tag, user, chat, io),
-            Request::Exit(chat) => self.exit(link, tag, user, chat, io),
+            Request::Enter(chat) => self.visit(link, tag, user, chat, true, io),
+            Request::Exit(chat) => self.visit(link, tag, user, chat, false, io),
             Request::Say { chat, text } => {
                 self.say(&Draft { tag, text, link, from: user, ..Draft::NONE }, chat, io);
             }
