@@ -88,15 +88,20 @@ impl Exchange<'_> {
                 self.hold(link, false);
                 self.pump(link, io);
             } else {
-                // Nobody to remember it; when it is over, what is left of so many is too old.
-                let some_left = (self.refusals as usize) < self.sessions.capacity();
-                if some_left && self.timers.arm(Class::Refused, endpoint.place()).is_ok() {
-                    self.refusals = self.refusals.saturating_add(1);
-                    self.refused = self.refused.saturating_add(1);
-                }
+                self.refusal_lies(endpoint);
                 io.out.close(link);
                 self.end(link, io);
             }
+        }
+    }
+
+    /// A refusal lies where any client may read any answer.
+    pub(super) fn refusal_lies(&mut self, endpoint: Link) {
+        // Nobody to remember it; when it is over, what is left of so many is too old.
+        let some_left = (self.refusals as usize) < self.sessions.capacity();
+        if some_left && self.timers.arm(Class::Refused, endpoint.place()).is_ok() {
+            self.refusals = self.refusals.saturating_add(1);
+            self.refused = self.refused.saturating_add(1);
         }
     }
 

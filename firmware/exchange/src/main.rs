@@ -142,23 +142,22 @@ fn lines() -> ([Line<'static>; UARTS], [Uart; UARTS]) {
 #[inline(never)]
 fn switchboard(
     exchange: &'static mut Exchange<'static>,
-    lines: [Line<'static>; UARTS],
     store: &mut dyn Store,
-) -> &'static mut Switchboard {
-    first(LINES.try_init_with(|| Lines::new(exchange, lines, b"all", store)))
+) -> (&'static mut Switchboard, [Uart; UARTS]) {
+    let (lines, uarts) = lines();
+    (first(LINES.try_init_with(|| Lines::new(exchange, lines, b"all", store))), uarts)
 }
 
 #[entry]
 fn main() -> ! {
     let peripherals = first(cortex_m::Peripherals::take());
     let mut clock = Clock::start(peripherals.SYST);
-    let (lines, mut uarts) = lines();
     let exchange = exchange();
     #[cfg(feature = "flash")]
     let store = kept::open(exchange);
     #[cfg(not(feature = "flash"))]
     let store = &mut Volatile;
-    let lines = switchboard(exchange, lines, store);
+    let (lines, mut uarts) = switchboard(exchange, store);
     let mut watermark = Watermark::new();
     let mut users = [0; UARTS];
     let (tables, stack) = (Tables::BYTES, stack::size());
