@@ -116,6 +116,7 @@ impl Client {
     }
 
     /// The next event.
+    #[allow(clippy::should_implement_trait)] // It never ends.
     pub fn next(&mut self) -> Got {
         let name = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         match Event::decode(&self.frame()).expect("an event") {
