@@ -100,7 +100,7 @@ impl<'a, F: NorFlash> FlashStore<'a, F> {
         self.medium.begin_sector(&Header { epoch, end_before: self.end, newest: self.newest })?;
         let start = self.medium.start();
         let mut end = start;
-        let oldest = epoch.checked_add(2).and_then(|epoch| epoch.checked_sub(self.medium.sectors));
+        let oldest = epoch.checked_sub(self.medium.sectors.saturating_sub(2));
         if let Some(oldest) = oldest.filter(|epoch| *epoch != 0)
             && !self.medium.defects.has(Defect::SkipCopies)
         {

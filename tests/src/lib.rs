@@ -2,6 +2,7 @@
 
 pub mod direct_table;
 pub mod drive;
+pub mod flash_restore;
 pub mod frames;
 #[cfg(feature = "firmware")]
 pub mod image;
@@ -20,4 +21,16 @@ pub fn read_some(from: &mut impl std::io::Read, buffer: &mut [u8]) -> std::io::R
             done => return done,
         }
     }
+}
+
+/// Bytes that are the same every time for a seed (xorshift).
+pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
 }

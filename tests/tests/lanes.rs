@@ -189,6 +189,41 @@ fn an_answer_to_a_log_in_unread_for_5_s_is_removed_and_its_user_logged_out() {
 }
 
 #[test]
+fn a_log_in_unread_when_its_session_ends_is_removed_with_it() {
+    let (mut lab, server) = lab_of(&["ola"]);
+    let mut log_in = |lab: &mut Lab| {
+        lab.send(server, &element(1, 0, 1, "ola"));
+        lab.wait(5);
+        let answers = lab.got(server);
+        assert_eq!(parsed(&answers[0]), want(2, 4, 0, "Zalogowano\n"));
+        lab.desk.unfetched.entry(2).or_default().extend(answers);
+        lab.desk.opened.last().unwrap().0
+    };
+    let first = log_in(&mut lab);
+    // Its client dies before it reads, and comes back at once.
+    lab.desk.dead.push(first);
+    let second = log_in(&mut lab);
+    assert_eq!(lab.desk.closed, [first]);
+    assert_eq!(lab.desk.unfetched[&2].len(), 2, "only what is for the second one");
+    lab.desk.unfetched.clear();
+    lab.wait(5_000);
+    assert!(lab.exchange.user_of(second).is_some(), "it has read its own");
+}
+
+#[test]
+fn a_password_that_came_in_time_may_take_its_time() {
+    let (mut lab, server) = lab_of(&["ola"]);
+    lab.exchange.set_password(1, true).unwrap();
+    lab.send(server, &element(1, 0, 1, "ola"));
+    lab.wait(900);
+    lab.send(server, &element(3, 0, 0, "secret"));
+    lab.wait(2_000);
+    assert_eq!(lab.got(server), [[0u8; 0]; 0], "it is being looked at");
+    lab.reply(Reply::Verified(true)).unwrap();
+    assert_eq!(inbox(&mut lab, server)[0], want(2, 4, 0, "Zalogowano\n"));
+}
+
+#[test]
 fn a_refusal_that_nobody_reads_is_removed_after_5_s_and_a_younger_one_is_not() {
     let (mut lab, server) = lab_of(&["six"]);
     let refused = |lab: &mut Lab| {
@@ -254,6 +289,18 @@ fn every_order_at_its_edges() {
     lab.send(server, &element(1, 4, 2, ""));
     assert_eq!(inbox(&mut lab, ola), [answer(2, "")], "log-out is answered");
     assert_eq!(lab.desk.closed, [ola]);
+}
+
+#[test]
+fn a_request_out_of_range_is_answered_behind_the_list_before_it() {
+    let (mut lab, server, links) = lab_with(&["ola", "jan"]);
+    lab.room(links[0], 0);
+    lab.send(server, &element(1, 4, Order::Online.second(GROUPS), ""));
+    assert_eq!(lab.got(links[0]), [[0u8; 0]; 0], "no room");
+    lab.send(server, &element(1, 4, 0, ""));
+    let lane = i64::from(4 + USERS);
+    let answers = [want(lane, 4, 0, "ola,jan,"), want(lane, 4, 0, "Blad\n")];
+    assert_eq!(inbox(&mut lab, links[0]), answers);
 }
 
 #[test]

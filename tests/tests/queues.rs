@@ -324,6 +324,57 @@ fn log_out_needs_the_own_index_and_what_lies_unread_is_mail_again() {
 }
 
 #[test]
+fn a_password_that_is_error_for_whatever_reason_is_asked_for_again() {
+    let (mut lab, server, links) = lab_with(&["anna"]);
+    lab.disconnect(links[0]);
+    let mut step = |lab: &mut Lab, key, text| {
+        lab.send(server, &request(100, text, key));
+        let link = lab.desk.opened.last().unwrap().0;
+        let texts = inbox(lab, link).into_iter().map(|(_, text, _)| text);
+        texts.collect::<Vec<_>>()
+    };
+    assert_eq!(step(&mut lab, 6001, "anna"), ["poprawne"]);
+    let first = lab.desk.opened.last().unwrap().0;
+    // Another client of hers is quicker.
+    assert_eq!(step(&mut lab, 6002, "anna/secret"), ["poprawne", "poprawne", "1"]);
+    let second = lab.desk.opened.last().unwrap().0;
+    for _ in 0..2 {
+        lab.send(server, &request(100, "secret", 6001));
+        assert_eq!(inbox(&mut lab, first), [message(100, "error", 6001)], "it is no name");
+    }
+    lab.disconnect(second);
+    lab.send(server, &request(100, "secret", 6001));
+    assert_eq!(inbox(&mut lab, first).len(), 2);
+    assert_eq!(lab.exchange.usage().users, 1);
+}
+
+#[test]
+fn what_lies_unread_for_a_user_that_is_removed_is_kept_for_nobody() {
+    let (mut lab, server, links) = lab_with(&["anna", "jan"]);
+    lab.send(server, &request(1, "for jan alone", 2));
+    let lying = lab.got(links[1]);
+    lab.desk.lying.insert(links[1].index(), lying);
+    with_io!(lab, remove_user(2)).unwrap();
+    assert_eq!(lab.desk.closed, [links[1]]);
+    assert!(lab.shelf.mail.is_empty(), "its number may be another user's some day");
+    assert_eq!(lab.exchange.usage().entries, 0);
+}
+
+#[test]
+fn each_unread_message_that_cannot_be_kept_is_counted() {
+    let (mut lab, server, links) = lab_with(&["anna", "jan"]);
+    for text in ["1", "2", "3"] {
+        lab.send(server, &request(1, text, 2));
+    }
+    let lying = lab.got(links[1]);
+    lab.desk.lying.insert(links[1].index(), lying);
+    lab.shelf.full = true;
+    lab.disconnect(links[1]);
+    assert_eq!(lab.exchange.counters().not_kept, 3);
+    assert_eq!(lab.desk.notes.len(), 3);
+}
+
+#[test]
 fn a_client_known_to_be_gone_gives_its_name_free_at_once() {
     let (mut lab, server, links) = lab_with(&["ola"]);
     lab.send(server, &request(100, "ola", 5002));

@@ -72,6 +72,29 @@ fn flat() -> (Lab, Link, Link, Link) {
 }
 
 #[test]
+fn what_one_says_is_shown_before_its_answer_however_full_the_way_is() {
+    let mut lab = Lab::default();
+    let [anna, _] = ["anna", "ola"].map(|name| user(&mut lab, name));
+    lab.room(anna, 0);
+    let events = ask(&mut lab, anna, json!(["chat-msg", 0, 2, "hej"]));
+    assert_eq!(events[0], json!(["chat-msg", 1, 0, 2, "anna", NOW, "hej"]));
+    assert_eq!(events[1..], [json!(["chat-response", 1, "OK"])]);
+}
+
+#[test]
+fn what_goes_to_the_store_alone_is_shown_to_whoever_says_it() {
+    let mut lab = Lab::new(&Sizes { messages: 1, entries: 1, ..ROOMY }, Limits::new(1024));
+    lab.shelf.pages = true;
+    let [anna, ola] = ["anna", "ola"].map(|name| user(&mut lab, name));
+    lab.disconnect(ola);
+    for id in 1..4 {
+        let events = ask(&mut lab, anna, json!(["chat-msg", 0, 2, "hej"]));
+        assert_eq!(events[0], json!(["chat-msg", id, 0, 2, "anna", NOW, "hej"]));
+        assert_eq!(events[1..], [json!(["chat-response", 1, "OK"])]);
+    }
+}
+
+#[test]
 fn nothing_is_answered_before_a_good_auth_request_but_unauthorized() {
     let mut lab = Lab::default();
     let link = connect(&mut lab);

@@ -257,6 +257,82 @@ fn mail_that_found_no_room_in_memory_is_read_when_there_is_some() {
 }
 
 #[test]
+fn mail_of_those_who_are_away_makes_room_in_memory_for_those_who_are_there() {
+    let sizes = Sizes { messages: 3, entries: 3, ..ROOMY };
+    let mut lab = Lab::new(&sizes, Limits::new(1024));
+    lab.shelf.pages = true;
+    let anna = lab.direct("anna");
+    let (away, there) = (lab.direct("away"), lab.direct("there"));
+    lab.disconnect(away);
+    lab.disconnect(there);
+    for id in 0..10 {
+        let to = ["away", "there"][id as usize / 5];
+        lab.send(anna, &frame(0, id, "anna", to, id.to_string().as_bytes()));
+    }
+    assert_eq!(lab.exchange.usage().entries, 3, "all of one user, who may never come");
+    for (name, first) in [("there", 5), ("away", 0)] {
+        let link = lab.direct(name);
+        let want: Vec<_> = (first..first + 5).map(|id| id.to_string()).collect();
+        assert_eq!(read_all(&mut lab, link), want);
+    }
+    assert_eq!((lab.shelf.mail.len(), lab.exchange.usage().entries), (0, 0));
+}
+
+#[test]
+fn mail_that_went_to_the_store_for_want_of_room_comes_when_there_is_some() {
+    let sizes = Sizes { messages: 1, entries: 1, ..ROOMY };
+    let mut lab = Lab::new(&sizes, Limits::new(1024));
+    lab.shelf.pages = true;
+    let (anna, bartek) = (lab.direct("anna"), lab.direct("bartek"));
+    lab.send(anna, &frame(0, 1, "anna", "bartek", b"in memory"));
+    lab.send(anna, &frame(0, 2, "anna", "bartek", b"in the store"));
+    assert_eq!(lab.got(bartek).len(), 1);
+    lab.send(bartek, &frame(1, 1, "bartek", "anna", b"200"));
+    assert_eq!(lab.exchange.usage().entries, 0);
+    lab.wait(100);
+    assert_eq!(read_all(&mut lab, bartek), ["in the store"]);
+}
+
+#[test]
+fn what_is_on_its_way_is_not_read_back_behind_something_more_urgent() {
+    for confirmed in [false, true] {
+        let mut lab = lab();
+        let endpoint = lab.topics();
+        lab.subscriber(endpoint, 1000, "ola").unwrap();
+        let (anna, jan) = (lab.direct("anna"), lab.direct("jan"));
+        lab.disconnect(jan);
+        lab.send(endpoint, &topic_request(2, 0, 0, 0, "t"));
+        lab.exchange.join(3, 1, -1, &mut lab.shelf).unwrap();
+        for text in 0..4 {
+            lab.send(endpoint, &topic_request(4, 0, 0, 5, &text.to_string()));
+        }
+        // All of the mailbox's places in memory are of mail that was sent and is not confirmed.
+        let jan = lab.direct("jan");
+        assert_eq!(lab.got(jan).len(), 4);
+        lab.send(anna, &frame(0, 7, "anna", "jan", b"urgent"));
+        assert_eq!(lab.got(anna), [frame(1, 7, "jan", "anna", b"300")], "in the store");
+        with_io!(lab, taken(jan, 2));
+        assert_eq!(lab.desk.pages.len(), 1);
+        if confirmed {
+            // The page is as it was when it was asked for.
+            let then = lab.shelf.mail.clone();
+            with_io!(lab, taken(jan, 4));
+            let now = std::mem::replace(&mut lab.shelf.mail, then);
+            lab.page();
+            lab.shelf.mail = now;
+        }
+        while lab.page() {}
+        let got = lab.given(jan);
+        assert_eq!(got.len(), 1, "confirmed: {confirmed}");
+        assert_eq!(&got[0].bytes()[24..], b"urgent");
+        with_io!(lab, taken(jan, 5));
+        while lab.page() {}
+        assert_eq!(lab.given(jan), []);
+        assert_eq!((lab.shelf.mail.len(), lab.exchange.usage().entries), (0, 0));
+    }
+}
+
+#[test]
 fn what_comes_back_has_a_number_of_its_own_wherever_it_is_kept() {
     let mut lab = lab();
     let endpoint = lab.topics();

@@ -186,6 +186,10 @@ impl Dialect {
         codec!(self, parts(answer))
     }
 
+    pub(crate) fn brings_name(self, tag: Tag) -> bool {
+        codec!(self, brings_name(tag))
+    }
+
     pub(crate) fn clients(self, limits: &Limits) -> u32 {
         codec!(self, clients(limits))
     }
@@ -450,6 +454,11 @@ pub(crate) trait Codec {
     /// How many messages an answer is.
     fn parts(_answer: &Answer<'_>) -> u8 {
         1
+    }
+
+    /// Whether a log-in brought its name along, rather than a password for the one before.
+    fn brings_name(_tag: Tag) -> bool {
+        true
     }
 
     /// Sessions at once.

@@ -216,6 +216,10 @@ impl Codec for Wire {
         }
     }
 
+    fn brings_name(tag: Tag) -> bool {
+        tag.0 & BOTH != 0
+    }
+
     fn encode(event: &Event<'_>, to: Recipient, _limits: &Limits, out: &mut [u8]) -> usize {
         let mut text = [0; TEXT];
         let mut put = Put::new(&mut text);

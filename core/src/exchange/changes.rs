@@ -1,5 +1,6 @@
 //! Changes of the directory: by the host, by a client's request, and by what a store brings back.
 
+use super::log_in::Stage;
 use super::send::{CONVERSATIONS, places};
 use super::{Exchange, FIRST_SEQUENCE, Refused, Token};
 use crate::event::Limit;
@@ -64,6 +65,10 @@ impl Exchange<'_> {
         self.forget_mail(user, io);
         for place in sessions {
             if let Some(link) = self.sessions.handle(place) {
+                self.take_back_answer(link, io);
+                if let Some(session) = self.sessions.get_mut(link) {
+                    session.stage = Stage::Removed;
+                }
                 io.out.close(link);
                 self.end(link, io);
             }

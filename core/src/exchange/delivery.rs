@@ -128,13 +128,14 @@ impl Exchange<'_> {
         let user = entry.user;
         if !entry.taken {
             entry.taken = true;
+            let mail = entry.mail;
             let Some(message) = self.messages.at(entry.message).copied() else { return };
-            if entry.kept {
-                entry.kept = false;
+            if core::mem::take(&mut entry.kept) {
                 // Not written: it comes a second time after a crash, which is allowed.
                 let _ = io.store.write(Record::Settled { user, sequence: message.sequence });
+                self.settled_behind(user, (message.priority, message.sequence));
             }
-            if !entry.mail && !message.sender.is_none() {
+            if !mail && !message.sender.is_none() {
                 self.tell_sender(&message, user, outcome, io);
             }
         }

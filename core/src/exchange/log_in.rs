@@ -32,6 +32,8 @@ pub(super) enum Stage {
     Decided(Outcome),
     /// Answered, and perhaps not read yet.
     Answered,
+    /// Its user is removed: what it leaves unread is nobody's.
+    Removed,
 }
 
 /// How long after its last request a client that nothing else tells about may be replaced by one
@@ -489,8 +491,8 @@ impl Exchange<'_> {
             io.out.close(link);
             return self.end(link, io);
         }
-        if outcome != Outcome::NotAllowed {
-            // Only a wrong password is asked for again under the same name.
+        if outcome != Outcome::NotAllowed && dialect.brings_name(tag) {
+            // A name that was right, and came alone, still is: the same step is tried again.
             session.claimed = Name::EMPTY;
         }
         self.answer(link, tag, Kind::LogIn, outcome, io);
@@ -597,7 +599,9 @@ impl Exchange<'_> {
         }
         let Some(session) = self.sessions.get_mut(link) else { return };
         session.timer = Handle::NONE;
-        let tag = session.tag;
-        self.refuse_log_in(link, tag, Outcome::NotAllowed, io);
+        let (tag, came) = (session.tag, session.stage != Stage::AwaitsPassword);
+        if !came {
+            self.refuse_log_in(link, tag, Outcome::NotAllowed, io);
+        }
     }
 }

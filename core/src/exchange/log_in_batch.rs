@@ -124,6 +124,22 @@ impl Exchange<'_> {
         }
         let Some(session) = self.sessions.get_mut(link) else { return };
         session.timer = Handle::NONE;
+        if self.take_back_answer(link, io) {
+            io.out.close(link);
+            self.end(link, io);
+        }
+    }
+
+    /// Takes back what is unread of the answer to a session's log-in; whether there was anything.
+    /// Another client would take it for its own.
+    pub(super) fn take_back_answer(&mut self, link: Link, io: &mut Io<'_>) -> bool {
+        if !SHARED {
+            return false;
+        }
+        let Some(session) = self.sessions.get_mut(link) else { return false };
+        if session.stage != Stage::Answered {
+            return false;
+        }
         session.stage = Stage::None;
         let (dialect, endpoint, user) = (session.dialect, session.endpoint, session.user);
         let answered = |session: &Session| session.stage == Stage::Answered;
@@ -144,8 +160,7 @@ impl Exchange<'_> {
         });
         if unread {
             io.out.note(Note::Recalled { address: dialect.lane(user) });
-            io.out.close(link);
-            self.end(link, io);
         }
+        unread
     }
 }

@@ -1,5 +1,6 @@
 //! Offline mail: what nobody took in time, what a session leaves behind, and what comes back.
 
+use super::log_in::Stage;
 use super::mailbox::{Entry, Message};
 use super::send::{RECEIPTS, places};
 use super::{Exchange, FIRST_SEQUENCE, Link, Refused};
@@ -145,18 +146,25 @@ impl Exchange<'_> {
         if !SHARED {
             return;
         }
-        let user = self.sessions.get(link).map_or(0, |session| session.user);
+        let Some(session) = self.sessions.get(link) else { return };
+        let (user, removed) = (session.user, session.stage == Stage::Removed);
         let Io { time, store, out, .. } = io;
         // They come oldest first, and before all that was returned earlier: a block of numbers.
         let mut sequence = self.returned.saturating_sub(1 << 20);
         let mut refused = None;
+        let mut left_out = 0u32;
         out.unread(link, &mut |frame| {
+            if removed {
+                return;
+            }
             sequence = sequence.saturating_add(1);
-            let kept = self.keep_returned(link, frame, sequence, *time, &mut **store);
-            refused = refused.or(kept.err());
+            if let Err(limit) = self.keep_returned(link, frame, sequence, *time, &mut **store) {
+                refused = Some(limit);
+                left_out = left_out.saturating_add(1);
+            }
         });
-        if let Some(limit) = refused {
-            self.not_kept(user, limit, io);
+        for _ in 0..left_out {
+            self.not_kept(user, refused.unwrap_or(Limit::Store), io);
         }
     }
 

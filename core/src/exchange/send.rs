@@ -161,6 +161,9 @@ impl Exchange<'_> {
                 Ok(Kept::Here) => {}
                 // Nobody can have it before what is in front of it: it is mail.
                 Ok(Kept::InStore) => {
+                    if draft.said {
+                        self.echo(&post, to, io);
+                    }
                     return self.answer_user(draft, to, Outcome::Stored, io);
                 }
                 Err(limit) => {
@@ -178,7 +181,7 @@ impl Exchange<'_> {
             session.charge(length, true);
             let (dialect, recipient) = (session.dialect, session.recipient());
             // Who wrote to itself is told once.
-            self.deliver_direct(&post, to, link, dialect, recipient, io);
+            self.deliver_direct(&post, to, link, dialect, recipient, false, io);
         }
         let outcome = match (taken, live, draft.receipt) {
             (true, _, _) => Outcome::Done,
@@ -193,9 +196,11 @@ impl Exchange<'_> {
         self.answer_user(draft, to, outcome, io);
     }
 
-    /// Gives a direct message to one session.
+    /// Gives a direct message to one session; as an answer, whatever room that has, where it is
+    /// shown to its sender.
     #[cfg_attr(not(target_os = "none"), inline(always))]
     #[cfg_attr(target_os = "none", inline(never))]
+    #[allow(clippy::too_many_arguments)]
     fn deliver_direct(
         &mut self,
         post: &Post<'_>,
@@ -203,6 +208,7 @@ impl Exchange<'_> {
         link: Link,
         dialect: Dialect,
         recipient: Recipient,
+        shown: bool,
         io: &mut Io<'_>,
     ) {
         let draft = post.draft;
@@ -224,7 +230,11 @@ impl Exchange<'_> {
             time: post.time,
         });
         let len = dialect.encode(&event, recipient, &self.limits, self.scratch);
-        io.out.deliver(&[link], self.scratch.get(..len).unwrap_or(&[]));
+        let frame = self.scratch.get(..len).unwrap_or(&[]);
+        if shown {
+            return io.out.reply(link, frame);
+        }
+        io.out.deliver(&[link], frame);
         self.counters.deliveries = self.counters.deliveries.wrapping_add(1);
     }
 
@@ -235,7 +245,7 @@ impl Exchange<'_> {
         let Some(session) = self.sessions.get(link) else { return };
         let (dialect, recipient) = (session.dialect, session.recipient());
         if dialect.bit() & CONVERSATIONS != 0 && to != post.draft.from {
-            self.deliver_direct(post, to, link, dialect, recipient, io);
+            self.deliver_direct(post, to, link, dialect, recipient, true, io);
         }
     }
 

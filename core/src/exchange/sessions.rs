@@ -544,6 +544,7 @@ impl Exchange<'_> {
         self.timers.cancel(session.timer);
         self.questions.remove(session.question);
         if session.user != 0 && !session.endpoint.is_none() {
+            self.take_back_answer(link, io);
             self.take_unread(link, io);
             let Session { dialect, address, .. } = session;
             let _ = io.store.write(Record::Session { dialect, address, user: 0 });

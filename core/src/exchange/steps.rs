@@ -40,6 +40,10 @@ impl Exchange<'_> {
         let step = dialect.step(bytes, standing, &mut progress, &self.limits);
         let todo = match step {
             Step::Dropped => return self.drop_bytes(via, io),
+            Step::Refused { tag, outcome, .. } if let Some(link) = session => {
+                self.heard(link);
+                return self.answer(link, tag, Kind::Frame, outcome, io);
+            }
             Step::Refused { user, tag, outcome } => {
                 let to = Party { number: user, name: &[] };
                 let (kind, about) = (Kind::Frame, Party::NONE);
@@ -57,15 +61,9 @@ impl Exchange<'_> {
         let Some(link) = session else {
             return self.stranger(via, by, todo.tag, todo.request, io);
         };
+        self.heard(link);
         if let Some(session) = self.sessions.get_mut(link) {
             session.progress = progress;
-            session.seen = self.timers.now();
-            if session.stage == Stage::Answered {
-                // Whoever uses its number has read it.
-                session.stage = Stage::None;
-                self.timers.cancel(session.timer);
-                session.timer = Handle::NONE;
-            }
         }
         self.set_wait(link, todo.wait);
         if let Some((tag, list)) = todo.before {
@@ -78,6 +76,18 @@ impl Exchange<'_> {
         }
         if let Some(list) = todo.list {
             self.open_list(link, todo.tag, list, io);
+        }
+    }
+
+    /// A session has made a request.
+    fn heard(&mut self, link: Link) {
+        let Some(session) = self.sessions.get_mut(link) else { return };
+        session.seen = self.timers.now();
+        if session.stage == Stage::Answered {
+            // Whoever uses its number has read it.
+            session.stage = Stage::None;
+            self.timers.cancel(session.timer);
+            session.timer = Handle::NONE;
         }
     }
 

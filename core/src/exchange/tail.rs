@@ -2,8 +2,9 @@
 //!
 //! Memory holds the first of what waits for a user, by priority, then in order; the store, if it
 //! can be read back page by page ([`Store::pages`]), has all of it, and alone what comes after. What
-//! is in memory comes before `tail`, what is not comes behind it. So a page read from behind `tail`
-//! holds nothing that is in memory, and a message that comes behind it goes to the store alone.
+//! is not in memory comes behind `tail`, and a message that comes behind it goes to the store alone.
+//! What waits in memory comes before it, but for what was on its way to a session as something more
+//! urgent went to the store: that is passed over in the page that has it.
 //!
 //! [`Store::pages`]: crate::host::Store::pages
 
@@ -31,7 +32,8 @@ pub(super) struct Tail {
     reading: bool,
     /// More has come since it was asked for.
     grown: bool,
-    /// What it was asked for comes behind something that has left memory since.
+    /// What it was asked for comes behind something that has left memory since, or may have something
+    /// that is settled by now.
     stale: bool,
 }
 
@@ -63,6 +65,17 @@ impl Exchange<'_> {
             user.tail.stale = true;
         }
         user.tail.grown = true;
+        // Nothing else may tell of room for it.
+        if user.live != 0 {
+            self.starve();
+        }
+    }
+
+    /// Looks for room in memory again, a moment later.
+    fn starve(&mut self) {
+        if !self.starved {
+            self.starved = self.timers.arm(Class::Starved, 0).is_ok();
+        }
     }
 
     /// Keeps a message in the store alone.
@@ -122,10 +135,13 @@ impl Exchange<'_> {
         let Some(found) = self.directory.user(user) else { return };
         let (tail, live) = (found.tail, found.live);
         let room = self.limits.mailbox.saturating_sub(found.entries).min(PAGE);
-        let room = room.min(self.entries.vacant() as u32).min(self.messages.vacant() as u32);
         if tail.after.0 == 0 || tail.reading || live == 0 {
             return;
         }
+        if room != 0 {
+            self.make_room(room);
+        }
+        let room = room.min(self.entries.vacant() as u32).min(self.messages.vacant() as u32);
         let question = Question { user, ..Question::EMPTY };
         let token = match room {
             0 => None,
@@ -133,15 +149,35 @@ impl Exchange<'_> {
         };
         let Some(token) = token else {
             // Others have all the places: nobody tells when one is free.
-            if !self.starved {
-                self.starved = self.timers.arm(Class::Starved, 0).is_ok();
-            }
-            return;
+            return self.starve();
         };
         if let Some(user) = self.directory.user_mut(user) {
             user.tail = Tail { after: tail.after, reading: true, ..Tail::NONE };
         }
         io.out.ask(token, Ask::Mail { user, after: tail.after, limit: room });
+    }
+
+    /// Where memory is full: leaves mail of users who are not there to the store, as much as makes
+    /// room for so many.
+    fn make_room(&mut self, wanted: u32) {
+        let full =
+            |exchange: &Self| exchange.entries.vacant() == 0 || exchange.messages.vacant() == 0;
+        if !full(self) {
+            return;
+        }
+        let mut left = wanted;
+        for user in 1..=self.directory.high().0 {
+            let away = |user: &super::User| user.live == 0 && user.waiting.last != 0;
+            if !self.directory.user(user).is_some_and(away) {
+                continue;
+            }
+            while self.evict_after(user, (0, 0)) == Some(true) {
+                left = left.saturating_sub(1);
+                if left == 0 && !full(self) {
+                    return;
+                }
+            }
+        }
     }
 
     /// There may be room again for mail that is still in the store.
@@ -177,11 +213,13 @@ impl Exchange<'_> {
             if stale || self.tail_of(user).is_none_or(|tail| key <= tail) {
                 continue;
             }
-            let Ok(place) = self.put_mail(&mail) else {
-                complete = false;
-                break;
-            };
-            self.owe(place, to);
+            if !self.holds(user, key) {
+                let Ok(place) = self.put_mail(&mail) else {
+                    complete = false;
+                    break;
+                };
+                self.owe(place, to);
+            }
             if let Some(user) = self.directory.user_mut(user) {
                 user.tail.after = key;
             }
@@ -197,6 +235,40 @@ impl Exchange<'_> {
             if let Some(link) = self.sessions.handle(place) {
                 self.pump(link, io);
             }
+        }
+    }
+
+    /// Whether memory has a message for a user that comes behind the tail: what was sent already
+    /// stays, whatever comes before it later.
+    fn holds(&self, user: u32, key: Key) -> bool {
+        let Some(user) = self.directory.user(user) else { return false };
+        let mut place = user.waiting.last;
+        while let Some(entry) = self.entries.at(place)
+            && let order = self.order(entry.message)
+            && order >= key
+        {
+            if order == key {
+                return true;
+            }
+            place = entry.prev;
+        }
+        let mut place = user.flight.first;
+        while let Some(entry) = self.entries.at(place) {
+            if self.order(entry.message) == key {
+                return true;
+            }
+            place = entry.next;
+        }
+        false
+    }
+
+    /// A message is settled: if it comes behind the tail, a page that is being read may have it.
+    pub(super) fn settled_behind(&mut self, user: u32, key: Key) {
+        if let Some(user) = self.directory.user_mut(user)
+            && user.tail.reading
+            && key > user.tail.after
+        {
+            user.tail.stale = true;
         }
     }
 

@@ -77,6 +77,63 @@ pub fn run<T>(
     command(&mut *client(&url, stop, &mut output))
 }
 
+/// An exchange of a few lines on a queue of its own: what it knows and answers is its state.
+pub struct Fake<State> {
+    pub queue: Removed,
+    pub key: i32,
+    pub state: Arc<Mutex<State>>,
+    /// What a client calls it.
+    pub url: String,
+    /// What holds after every command.
+    after: fn(&Fake<State>),
+}
+
+impl<State: Send + 'static> Fake<State> {
+    /// `url` lacks the key. `serve` takes one message and answers it; it fails when the queue is gone.
+    pub fn serving(
+        url: &str,
+        state: State,
+        serve: fn(Queue, &Mutex<State>) -> Result<(), Errno>,
+        after: fn(&Fake<State>),
+    ) -> Fake<State> {
+        let (key, queue) = with_key();
+        let state = Arc::new(Mutex::new(state));
+        let (id, shared) = (*queue, state.clone());
+        std::thread::spawn(move || while serve(id, &shared).is_ok() {});
+        Fake { queue, key, state, url: format!("{url}{key}"), after }
+    }
+
+    /// Runs a command to its end; nothing may be printed.
+    pub fn does<T>(
+        &self,
+        command: impl FnOnce(&mut dyn Client) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.does_with(&self.url, command)
+    }
+
+    /// The same as another client.
+    pub fn does_with<T>(
+        &self,
+        url: &str,
+        command: impl FnOnce(&mut dyn Client) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let printed = Printed::default();
+        let done = run(url, &Stop::new(), &printed, command);
+        assert_eq!((printed.out.text(), printed.aside.text()), (String::new(), String::new()));
+        (self.after)(self);
+        done
+    }
+
+    /// Runs a command that fails: its exit status, and what it says.
+    pub fn fails<T: std::fmt::Debug>(
+        &self,
+        command: impl FnOnce(&mut dyn Client) -> Result<T, Failure>,
+    ) -> (u8, String) {
+        let failure = self.does(command).unwrap_err();
+        (failure.exit_code(), failure.to_string())
+    }
+}
+
 /// Nobody is at these.
 const NOWHERE: [(Dialect, &str); 5] = [
     (Dialect::Direct, "direct://anna@127.0.0.1:1"),

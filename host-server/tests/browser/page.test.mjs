@@ -478,6 +478,35 @@ story("a long chat is read page by page, in order, and what is read stays in pla
   await atEnd();
 });
 
+story("a page that comes back to a server that does not answer says so, and goes on once it does", async ({ exchange, come }) => {
+  const anna = await come("anna");
+  const { page } = anna;
+  let away = false;
+  await page.routeWebSocket(/socket\.io/, (socket) => {
+    if (away) socket.close();
+    else socket.connectToServer();
+  });
+  await page.goto(exchange.url);
+  await anna.logIn();
+  await anna.create("news");
+  away = true;
+  await page.reload();
+  await page.getByText("The server does not answer. Trying again…").waitFor();
+  assert.equal(await page.getByLabel("Your name").inputValue(), "anna");
+  away = false;
+  await anna.connected();
+  await page.locator("#log-in").waitFor({ state: "hidden" });
+  await page.locator("#chat-title", { hasText: "news" }).waitFor();
+
+  // What an address names and is not there is said, and is no chat of hers.
+  await page.goto(`${exchange.url}#77/0`);
+  await page.getByText("There is no such advert.").waitFor();
+  assert.equal(await page.getByRole("button", { name: "Join" }).count(), 0);
+  await page.goto(`${exchange.url}#0/99`);
+  await page.getByText("This chat cannot be entered: No such user").waitFor();
+  await anna.until("no entry for it", () => !document.querySelector('.entry a[href="#0/99"]'));
+});
+
 story("a password is asked for, and a refusal says why", async ({ exchange, come }) => {
   const anna = await come("#anna");
   const { page } = anna;
@@ -486,7 +515,7 @@ story("a password is asked for, and a refusal says why", async ({ exchange, come
   await page.getByText("Please say who you are.").waitFor();
   await page.getByLabel("Your name").fill("#anna");
   await page.getByRole("button", { name: "Log in" }).click();
-  await page.getByRole("alert").filter({ hasText: "Not a name" }).waitFor();
+  await page.getByRole("alert").filter({ hasText: "A name does not begin with “#”." }).waitFor();
   await anna.picture("log-in-refused");
   await page.getByLabel("Your name").fill("anna");
   await page.getByRole("button", { name: "Log in" }).click();
@@ -494,7 +523,10 @@ story("a password is asked for, and a refusal says why", async ({ exchange, come
   await page.getByRole("button", { name: "New advert" }).click();
   await page.getByLabel("Name", { exact: true }).fill("#no name");
   await page.getByRole("button", { name: "Create" }).click();
-  await page.locator("#advert-error:not([hidden])").waitFor();
+  await page.getByText("A name does not begin with “#”.").waitFor();
+  await page.getByLabel("Name", { exact: true }).fill("rower górski, prawie nowy, 28 cali");
+  await page.getByRole("button", { name: "Create" }).click();
+  await page.getByText("A name has at most 29 characters").waitFor();
   await page.keyboard.press("Escape");
   // Too long for the exchange: told, kept, and sent once it is shorter.
   await anna.create("news");

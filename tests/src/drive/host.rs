@@ -1,11 +1,13 @@
-//! The driver's host: an outbox and a store that check what they are given.
+//! The driver's outbox, which checks what it is given.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use centrala_core::dialect::{Dialect, topics};
+use centrala_core::dialect::{Dialect, lanes, topics};
 use centrala_core::event::Limit;
 use centrala_core::exchange::{Link, Token};
-use centrala_core::host::{Ask, FORMER_GROUP, NoRoom, Note, Outbox, Posted, Record, Room, Store};
+use centrala_core::host::{Ask, Note, Outbox, Room};
+
+use super::shelf::Kept;
 
 /// What the outbox was given.
 #[derive(Clone, PartialEq, Eq)]
@@ -15,28 +17,78 @@ pub(super) enum Event {
     Mail(Link, Vec<u8>, u32),
     /// An answer, or a line of a list.
     Answer(Link, Vec<u8>),
+    /// An answer at an address that has no link.
+    TurnedAway(i64, Vec<u8>),
+    /// A question about a password.
     Ask(Token),
     Close(Link),
+    /// One more socket of the session of another link.
+    Merge(Link, Link),
+    /// What lay unread for a link goes back.
+    Unread(Link, Vec<u8>),
     NotKept(u32, Limit),
 }
 
 impl std::fmt::Debug for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let text = |frame: &[u8]| frame.escape_ascii().to_string();
+        // Long fields are mostly empty.
+        let text = |frame: &[u8]| {
+            let text = frame.escape_ascii().to_string();
+            text.split("\\x00").filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+        };
         match self {
             Event::Open(link, address) => write!(f, "open {link:?} at {address}"),
             Event::Deliver(link, frame) => write!(f, "deliver {link:?} {}", text(frame)),
             Event::Mail(link, frame, mark) => write!(f, "mail {mark} {link:?} {}", text(frame)),
             Event::Answer(link, frame) => write!(f, "answer {link:?} {}", text(frame)),
+            Event::TurnedAway(address, frame) => write!(f, "turn away {address} {}", text(frame)),
             Event::Ask(token) => write!(f, "ask {token:?}"),
+            Event::Merge(link, into) => write!(f, "merge {link:?} into {into:?}"),
             Event::Close(link) => write!(f, "close {link:?}"),
+            Event::Unread(link, frame) => write!(f, "unread {link:?} {}", text(frame)),
             Event::NotKept(user, limit) => write!(f, "not kept for {user}: {limit:?}"),
         }
     }
 }
 
+/// Where messages lie until a client reads them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Place {
+    /// At a dialect's endpoint, under a type.
+    Endpoint(u8, i64),
+    /// In the queue of a client, by its key.
+    Queue(i64),
+}
+
+impl Place {
+    pub(super) fn lane(kind: i64) -> Place {
+        Place::Endpoint(Dialect::Lanes as u8, kind)
+    }
+}
+
+/// A message that lies somewhere.
+#[derive(Clone, Debug)]
+pub(super) struct Lying {
+    pub(super) frame: Vec<u8>,
+    /// Of mail that has not got there yet; else 0.
+    pub(super) mark: u32,
+    pub(super) since: u64,
+}
+
+/// A page of a user's mail that was asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Page {
+    pub(super) token: Token,
+    pub(super) user: u32,
+    pub(super) after: (u8, u64),
+    pub(super) limit: u32,
+    /// As the store was when it was asked for.
+    pub(super) then: Option<Vec<(u64, Kept)>>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Desk {
+    pub(super) now: u64,
     pub(super) events: Vec<Event>,
     /// Links that are there, with what each still takes.
     pub(super) links: HashMap<Link, (Dialect, Room)>,
@@ -44,13 +96,59 @@ pub(super) struct Desk {
     pub(super) marks: HashMap<Link, u32>,
     /// What a client's queue takes; `None`: there is no queue at its address.
     pub(super) queue: Option<Room>,
-    /// Answers that lie at the endpoint, by address.
-    pub(super) unfetched: BTreeMap<i64, Vec<Vec<u8>>>,
-    pub(super) endpoint: Option<Link>,
+    pub(super) endpoints: Vec<(Link, Dialect)>,
+    pub(super) lying: BTreeMap<Place, Vec<Lying>>,
+    /// Where the client of a link reads.
+    pub(super) places: HashMap<Link, Place>,
+    /// Links whose client is known to be gone.
+    pub(super) gone: HashSet<Link>,
+    /// Links whose queue is no more.
+    pub(super) removed: HashSet<Link>,
+    pub(super) pages: Vec<Page>,
+    /// The parts of an event that has not ended.
+    pub(super) parts: HashMap<Link, Vec<u8>>,
+    /// Questions to make a secret of a password.
+    pub(super) prepares: HashSet<Token>,
 }
 
 impl Desk {
-    fn charge(&mut self, link: Link, frame: &[u8]) {
+    pub(super) fn endpoint(&self, dialect: Dialect) -> Option<Link> {
+        self.endpoints.iter().find(|(_, of)| *of == dialect).map(|(link, _)| *link)
+    }
+
+    /// How much lies at a place.
+    pub(super) fn count(&self, place: Place) -> usize {
+        self.lying.get(&place).map_or(0, Vec::len)
+    }
+
+    /// Takes the first message of a place out, if any has got there.
+    pub(super) fn read(&mut self, place: Place) -> Option<Vec<u8>> {
+        let lying = self.lying.get_mut(&place)?;
+        let first = lying.iter().position(|lying| lying.mark == 0)?;
+        Some(lying.remove(first).frame)
+    }
+
+    /// A link's mail has got to where it is read, up to a mark.
+    pub(super) fn arrived(&mut self, link: Link, mark: u32) {
+        let lying = self.places.get(&link).and_then(|place| self.lying.get_mut(place));
+        for lying in lying.into_iter().flatten().filter(|lying| lying.mark <= mark) {
+            lying.mark = 0;
+        }
+    }
+
+    /// A link's mail does not get to where it would be read, from a mark on.
+    pub(super) fn not_arrived(&mut self, link: Link, mark: u32) {
+        if let Some(lying) = self.places.get(&link).and_then(|place| self.lying.get_mut(place)) {
+            lying.retain(|lying| lying.mark < mark);
+        }
+    }
+
+    fn lay(&mut self, place: Place, frame: &[u8], mark: u32) {
+        let lying = Lying { frame: frame.to_vec(), mark, since: self.now };
+        self.lying.entry(place).or_default().push(lying);
+    }
+
+    fn charge(&mut self, link: Link, frame: &[u8], mark: u32) {
         let Some((dialect, room)) = self.links.get_mut(&link) else {
             panic!("a delivery to {link:?}, which is over");
         };
@@ -65,15 +163,26 @@ impl Desk {
             assert!(len <= room.direct, "{len} direct bytes for {link:?}, which takes {room:?}");
             room.direct -= len;
         }
+        if let Some(place) = self.places.get(&link) {
+            self.lay(*place, frame, mark);
+        }
     }
 
     fn answer(&mut self, to: Link, frame: &[u8]) {
         assert!(!frame.is_empty(), "an empty answer");
-        if Some(to) == self.endpoint {
-            let message = topics::ServerMessage::new_checked(frame).expect("an answer");
-            self.unfetched.entry(message.kind).or_default().push(frame.to_vec());
-        } else {
-            assert!(self.links.contains_key(&to), "an answer to {to:?}, which is over");
+        let endpoint = self.endpoints.iter().find(|(link, _)| *link == to).map(|(_, of)| *of);
+        let known = self.links.get(&to).map(|(dialect, _)| *dialect);
+        match endpoint.or(known) {
+            Some(Dialect::Lanes) => {
+                let element = lanes::Element::new_checked(frame).expect("an answer");
+                self.lay(Place::lane(element.lane), frame, 0);
+            }
+            Some(Dialect::Topics) if endpoint.is_some() => {
+                let message = topics::ServerMessage::new_checked(frame).expect("an answer");
+                self.lay(Place::Endpoint(Dialect::Topics as u8, message.kind), frame, 0);
+            }
+            Some(_) => assert!(endpoint.is_none(), "an answer at an endpoint"),
+            None => panic!("an answer to {to:?}, which is over"),
         }
         self.events.push(Event::Answer(to, frame.to_vec()));
     }
@@ -81,21 +190,26 @@ impl Desk {
 
 impl Outbox for Desk {
     fn open(&mut self, link: Link, endpoint: Link, address: i64) -> Option<Room> {
-        assert_eq!(Some(endpoint), self.endpoint);
+        let (_, dialect) = *self.endpoints.iter().find(|(of, _)| *of == endpoint)?;
         let room = self.queue?;
-        assert!(self.links.insert(link, (Dialect::Topics, room)).is_none(), "opened twice");
+        assert!(self.links.insert(link, (dialect, room)).is_none(), "opened twice");
+        let place = match dialect {
+            Dialect::Lanes => Place::lane(address),
+            _ => Place::Queue(address),
+        };
+        self.places.insert(link, place);
         self.events.push(Event::Open(link, address));
         Some(room)
     }
     fn deliver(&mut self, to: &[Link], frame: &[u8]) {
         for (i, link) in to.iter().enumerate() {
             assert!(!to[..i].contains(link), "the same link twice");
-            self.charge(*link, frame);
+            self.charge(*link, frame, 0);
             self.events.push(Event::Deliver(*link, frame.to_vec()));
         }
     }
     fn mail(&mut self, to: Link, frame: &[u8], mark: u32) {
-        self.charge(to, frame);
+        self.charge(to, frame, mark);
         let last = self.marks.insert(to, mark).unwrap_or(0);
         assert_eq!(mark, last + 1, "marks of a link rise by 1");
         self.events.push(Event::Mail(to, frame.to_vec(), mark));
@@ -103,30 +217,75 @@ impl Outbox for Desk {
     fn reply(&mut self, to: Link, frame: &[u8]) {
         self.answer(to, frame);
     }
-    fn promise(&mut self, to: Link, granted: &[u8], refused: &[u8]) {
-        assert!(!refused.is_empty(), "a promise without its refusal");
-        self.answer(to, granted);
-    }
-    fn ask(&mut self, token: Token, _: Ask<'_>) {
-        self.events.push(Event::Ask(token));
-    }
-    fn turn_away(&mut self, endpoint: Link, address: i64, _: &[u8]) {
-        panic!("{endpoint:?} is of `topics`: {address} is answered there");
-    }
-    fn take_back(&mut self, endpoint: Link, lane: i64, each: &mut dyn FnMut(&[u8]) -> bool) {
-        assert_eq!(Some(endpoint), self.endpoint);
-        let answers = self.unfetched.remove(&lane).unwrap_or_default();
-        let kept: Vec<Vec<u8>> = answers.into_iter().filter(|frame| each(frame)).collect();
-        if !kept.is_empty() {
-            self.unfetched.insert(lane, kept);
+    fn part(&mut self, to: Link, frame: &[u8], last: bool) {
+        if self.links.get(&to).is_none_or(|(dialect, _)| *dialect != Dialect::Rooms) {
+            return self.answer(to, frame);
+        }
+        // The parts are one event together.
+        let parts = self.parts.entry(to).or_default();
+        parts.extend_from_slice(frame);
+        if last && let Some(whole) = self.parts.remove(&to) {
+            self.answer(to, &whole);
         }
     }
-    fn unread(&mut self, _: Link, _: &mut dyn FnMut(&[u8])) {}
-    fn gone(&mut self, _: Link) -> bool {
-        false
+    fn merge(&mut self, link: Link, into: Link) {
+        assert!(self.links.remove(&link).is_some() && self.links.contains_key(&into));
+        self.events.push(Event::Merge(link, into));
+    }
+    fn promise(&mut self, to: Link, granted: &[u8], refused: &[u8]) {
+        let second = granted.starts_with(&lanes::LOG_IN_ANSWER.to_le_bytes())
+            && lanes::Element::new_checked(granted).is_some_and(|element| element.text.is_empty());
+        let index = self.links.get(&to).is_some_and(|(dialect, _)| *dialect == Dialect::Queues);
+        assert!(!refused.is_empty() || second || index, "a promise without its refusal");
+        self.answer(to, granted);
+    }
+    fn ask(&mut self, token: Token, ask: Ask<'_>) {
+        match ask {
+            Ask::Mail { user, after, limit } => {
+                assert!(limit != 0, "a page of nothing");
+                let twice = self.pages.iter().any(|page| page.user == user);
+                assert!(!twice, "two pages of user {user} at once");
+                self.pages.push(Page { token, user, after, limit, then: None });
+            }
+            _ => {
+                if let Ask::Prepare { .. } = ask {
+                    self.prepares.insert(token);
+                }
+                self.events.push(Event::Ask(token));
+            }
+        }
+    }
+    fn turn_away(&mut self, endpoint: Link, address: i64, frame: &[u8]) {
+        assert_eq!(self.endpoint(Dialect::Queues), Some(endpoint), "{address} is answered there");
+        self.events.push(Event::TurnedAway(address, frame.to_vec()));
+    }
+    fn take_back(&mut self, endpoint: Link, lane: i64, each: &mut dyn FnMut(&[u8]) -> bool) {
+        let dialect = self.endpoints.iter().find(|(link, _)| *link == endpoint);
+        let place = Place::Endpoint(dialect.expect("an endpoint").1 as u8, lane);
+        if let Some(lying) = self.lying.get_mut(&place) {
+            lying.retain(|lying| each(&lying.frame));
+        }
+    }
+    fn unread(&mut self, link: Link, each: &mut dyn FnMut(&[u8])) {
+        let place = self.places.get(&link).expect("a link of an endpoint");
+        let lying = self.lying.remove(place).unwrap_or_default();
+        if self.removed.contains(&link) {
+            return;
+        }
+        // Mail that has not got there is still the exchange's.
+        for lying in lying.into_iter().filter(|lying| lying.mark == 0) {
+            each(&lying.frame);
+            self.events.push(Event::Unread(link, lying.frame));
+        }
+    }
+    fn gone(&mut self, link: Link) -> bool {
+        self.gone.contains(&link)
     }
     fn close(&mut self, link: Link) {
-        assert!(self.links.remove(&link).is_some(), "{link:?} closed, which is over");
+        // A log-in of `lanes` that is refused was never opened.
+        let unseen = self.endpoint(Dialect::Lanes).is_some();
+        let known = self.links.remove(&link).is_some();
+        assert!(known || unseen, "{link:?} closed, which is over");
         self.events.push(Event::Close(link));
     }
     fn shut_down(&mut self) {}
@@ -134,147 +293,5 @@ impl Outbox for Desk {
         if let Note::NotKept { user, limit } = note {
             self.events.push(Event::NotKept(user, limit));
         }
-    }
-}
-
-/// A message kept for a user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Kept {
-    pub(super) id: u32,
-    pub(super) from: u32,
-    pub(super) group: u32,
-    pub(super) priority: u8,
-    pub(super) last: bool,
-    pub(super) time: u64,
-    pub(super) text: Vec<u8>,
-}
-
-/// A store in memory: what is in it outlasts an exchange.
-#[derive(Debug, Default)]
-pub(super) struct Shelf {
-    pub(super) users: BTreeMap<u32, Vec<u8>>,
-    pub(super) groups: BTreeMap<u32, (Vec<u8>, u32)>,
-    pub(super) members: BTreeMap<(u32, u32), i32>,
-    /// By sequence and user: the copies of a group message one after another.
-    pub(super) mail: BTreeMap<(u64, u32), Kept>,
-    pub(super) full: bool,
-    pub(super) history: bool,
-    posted: u64,
-    /// What could not be settled because the store failed: it comes again after a restart.
-    pub(super) unsettled: BTreeSet<(u64, u32)>,
-}
-
-impl Shelf {
-    /// All records, in the order in which they are restored.
-    pub(super) fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        let users = self.users.iter().map(|(number, name)| Record::User {
-            number: *number,
-            name,
-            secret: None,
-        });
-        let groups = self.groups.iter().map(|(number, (name, owner))| Record::Group {
-            number: *number,
-            name,
-            owner: *owner,
-        });
-        let members = self.members.iter().map(|((user, group), left)| Record::Member {
-            user: *user,
-            group: *group,
-            left: *left,
-        });
-        let mail = self.mail.iter().map(|((sequence, user), kept)| {
-            Record::Mail(centrala_core::host::Mail {
-                user: *user,
-                sequence: *sequence,
-                id: kept.id,
-                from: kept.from,
-                group: kept.group,
-                priority: kept.priority,
-                last: kept.last,
-                time: kept.time,
-                text: &kept.text,
-                ..centrala_core::host::Mail::NONE
-            })
-        });
-        let posted = (self.posted != 0)
-            .then_some(Record::Posted(Posted { sequence: self.posted, ..Posted::NONE }));
-        users.chain(groups).chain(members).chain(mail).chain(posted)
-    }
-}
-
-impl Store for Shelf {
-    fn write(&mut self, record: Record<'_>) -> Result<(), NoRoom> {
-        if self.full {
-            if let Record::Settled { user, sequence } = record {
-                self.unsettled.insert((sequence, user));
-            }
-            return Err(NoRoom);
-        }
-        match record {
-            Record::User { number, name, .. } => {
-                assert!(self.users.insert(number, name.to_vec()).is_none());
-            }
-            Record::NoUser { number } => {
-                assert!(self.users.remove(&number).is_some());
-                self.members.retain(|(user, _), _| *user != number);
-                self.mail.retain(|(_, user), _| *user != number);
-                for kept in self.mail.values_mut().filter(|kept| kept.from == number) {
-                    kept.from = 0;
-                }
-                for (_, owner) in self.groups.values_mut().filter(|group| group.1 == number) {
-                    *owner = 0;
-                }
-            }
-            Record::Group { number, name, owner } => {
-                assert!(self.groups.insert(number, (name.to_vec(), owner)).is_none());
-            }
-            Record::NoGroup { number } => {
-                assert!(self.groups.remove(&number).is_some());
-                self.members.retain(|(_, group), _| *group != number);
-                for kept in self.mail.values_mut().filter(|kept| kept.group == number) {
-                    kept.group = FORMER_GROUP;
-                }
-            }
-            Record::Member { user, group, left } => {
-                assert!(self.users.contains_key(&user) && self.groups.contains_key(&group));
-                self.members.insert((user, group), left);
-            }
-            Record::NoMember { user, group } => {
-                self.members.remove(&(user, group));
-            }
-            Record::Chat { group, user } => {
-                assert!(self.users.contains_key(&user) && self.groups.contains_key(&group));
-            }
-            Record::Seen { user, .. } => assert!(self.users.contains_key(&user)),
-            Record::Session { user, .. } => {
-                assert!(user == 0 || self.users.contains_key(&user), "a session of nobody");
-            }
-            Record::Posted(posted) => {
-                assert!(posted.sequence > self.posted, "a sequence that does not rise");
-                self.posted = posted.sequence;
-            }
-            Record::Mail(mail) => {
-                assert!(self.users.contains_key(&mail.user), "mail of nobody");
-                let kept = Kept {
-                    id: mail.id,
-                    from: mail.from,
-                    group: mail.group,
-                    priority: mail.priority,
-                    last: mail.last,
-                    time: mail.time,
-                    text: mail.text.to_vec(),
-                };
-                let before = self.mail.insert((mail.sequence, mail.user), kept);
-                assert!(before.is_none(), "a message written twice");
-            }
-            Record::Settled { user, sequence } => {
-                let known = self.mail.remove(&(sequence, user)).is_some();
-                assert!(known, "settled, though the store never had it");
-            }
-        }
-        Ok(())
-    }
-    fn history(&self) -> bool {
-        self.history
     }
 }

@@ -1,29 +1,36 @@
 //! What an exchange lives through, one operation after another.
 
 use arbitrary::Unstructured;
-use centrala_core::dialect::{Dialect, direct, topics};
+use centrala_core::dialect::{Dialect, direct, lanes, topics};
 use centrala_core::exchange::{Exchange, Link};
 use centrala_core::host::{Io, Room};
+use centrala_core::limits::Registration;
 use centrala_core::request::Target;
 
-use super::acts::request;
 use super::host::Desk;
+use super::host::{Event, Place};
 use super::model::{self, Client};
-use super::{GROUPS, Life, Line, NAMES, Op, World, pick, room};
+use super::topics::request;
+use super::{EPOCH, GROUPS, Life, Line, NAMES, Op, World, pick, room};
 
-const ENDPOINT_KEY: i64 = 12_345;
+/// The dialects whose clients share an endpoint, and its key.
+const ENDPOINTS: [(Dialect, i32); 3] =
+    [(Dialect::Topics, 12_345), (Dialect::Queues, 99_999), (Dialect::Lanes, 6_661)];
 
 impl Life<'_, '_> {
     /// Restores what the store kept, and opens the endpoint.
-    pub(super) fn begin(&mut self) {
-        let World { shelf, model, desk, .. } = &mut *self.world;
+    pub(super) fn begin(&mut self, endpoints: u8, queues_live: bool) {
+        let World { shelf, model, desk, now, .. } = &mut *self.world;
         model.restart(shelf);
         // What could not be settled comes twice, as far as there is room for it beside the rest.
         let capacity = self.exchange.capacity();
         let room = capacity.entries.min(capacity.messages).min(self.exchange.limits().mailbox);
-        if shelf.mail.len() > room as usize {
+        if shelf.mail.len() > room as usize && !shelf.pages {
             let stale = std::mem::take(&mut shelf.unsettled);
             shelf.mail.retain(|key, _| !stale.contains(key));
+        }
+        if let (true, Some((sequence, _))) = (shelf.pages, shelf.mail.keys().next()) {
+            self.exchange.restore_oldest(*sequence);
         }
         for record in shelf.records() {
             let restored = self.exchange.restore(record);
@@ -32,11 +39,40 @@ impl Life<'_, '_> {
         for (user, known) in &model.passwords {
             self.exchange.set_password(*user, *known).expect("a user that was restored");
         }
-        let endpoint = self.exchange.endpoint(Dialect::Topics, ENDPOINT_KEY).expect("a session");
-        *desk = Desk { endpoint: Some(endpoint), ..Desk::default() };
+        if shelf.pages {
+            shelf.mail.keys().for_each(|(_, user)| self.exchange.restore_tail(*user));
+        }
+        let mut lying = std::mem::take(&mut desk.lying);
+        lying.values_mut().for_each(|lying| lying.retain(|lying| lying.mark == 0));
+        // What lay for a log-in that is not known any more is dropped, as the host drops it.
+        lying.retain(|place, _| match place {
+            Place::Endpoint(dialect, kind) => {
+                *dialect == Dialect::Lanes as u8 && *kind != lanes::LOG_IN_ANSWER
+            }
+            Place::Queue(_) => queues_live,
+        });
+        *desk = Desk { now: *now, queue: Some(Room::of(1 << 20)), lying, ..Desk::default() };
+        for (i, (dialect, key)) in ENDPOINTS.into_iter().enumerate() {
+            if endpoints & (1 << i) != 0 {
+                let link = self.exchange.endpoint(dialect, key.into()).expect("a session");
+                desk.endpoints.push((link, dialect));
+            }
+        }
         self.world.links.clear();
         self.world.answered.clear();
         self.check();
+        self.go_on(queues_live);
+    }
+
+    /// Clients of the exchange before this go on, whose queues are still there.
+    fn go_on(&mut self, queues_live: bool) {
+        self.world.desk.queue = queues_live.then_some(Room::of(1 << 20));
+        for ((_, address), (dialect, user)) in self.world.shelf.sessions.clone() {
+            let name = self.exchange.find_user(Target::User(user)).map(|user| user.name.to_vec());
+            self.world.model.claim = name;
+            self.world.model.verified = true;
+            self.call(|exchange, io| exchange.restore_session(dialect, address, user, io));
+        }
     }
 
     /// A few users, groups and members, most of them logged in.
@@ -53,34 +89,50 @@ impl Life<'_, '_> {
         self.step(Op::Join { who: 3, group: 0, count: 2 });
         self.step(Op::Line { room: 0 });
         self.step(Op::Greet { link: 0, who: 1, password: false });
+        self.step(Op::Socket { room: 0 });
+        self.step(Op::Authenticate { link: 0, who: 2, password: false });
+        self.step(Op::Enter { link: 0, g: 1, k: 0, leave: false });
         self.step(Op::Fetch { key: 0 });
         self.step(Op::Fetch { key: 1 });
     }
 
-    /// Does what the bytes say; whether the exchange is to begin anew.
-    pub(super) fn play(&mut self, bytes: &mut Unstructured<'_>) -> bool {
+    /// Does what the bytes say; whether the exchange is to begin anew, and if so, whether the queues
+    /// of its clients are still there then.
+    pub(super) fn play(&mut self, bytes: &mut Unstructured<'_>) -> Option<bool> {
         while !bytes.is_empty() {
-            let Ok(op) = bytes.arbitrary::<Op>() else { return false };
-            if matches!(op, Op::Restart) {
-                return true;
+            let Ok(op) = bytes.arbitrary::<Op>() else { return None };
+            if let Op::Restart { queues_live } = op {
+                return Some(queues_live);
             }
             self.world.log.push(Line::Op(self.world.now, op));
             self.step(op);
         }
-        false
+        None
     }
 
     /// One call of the exchange, and a look at what came of it.
     pub(super) fn call<R>(&mut self, call: impl FnOnce(&mut Exchange<'_>, &mut Io<'_>) -> R) -> R {
         let World { now, desk, shelf, .. } = &mut *self.world;
-        let mut io = Io { now: *now, time: 1_700_000_000_000 + *now, store: shelf, out: desk };
+        desk.now = *now;
+        let mut io = Io { now: *now, time: EPOCH + *now, store: shelf, out: desk };
         let result = call(&mut self.exchange, &mut io);
         self.check();
         result
     }
 
     pub(super) fn check(&mut self) {
-        let World { desk, model, shelf, now, log, .. } = &mut *self.world;
+        let World { desk, model, shelf, now, log, links, .. } = &mut *self.world;
+        for page in desk.pages.iter_mut().filter(|page| page.then.is_none()) {
+            page.then = Some(shelf.mail_of(page.user));
+        }
+        for user in &shelf.secrets {
+            model.passwords.entry(*user).or_insert(true);
+        }
+        let opened = desk.events.iter().filter_map(|event| match event {
+            Event::Open(link, _) => Some(*link),
+            _ => None,
+        });
+        links.extend(opened);
         let begin = log.len();
         log.extend(desk.events.drain(..).map(Line::Event));
         let events = log[begin..].iter().filter_map(Line::event);
@@ -90,6 +142,7 @@ impl Life<'_, '_> {
             (usage.users, capacity.users),
             (usage.groups, capacity.groups),
             (usage.memberships, capacity.memberships),
+            (usage.chats, capacity.chats),
             (usage.sessions, capacity.sessions),
             (usage.messages, capacity.messages),
             (usage.entries, capacity.entries),
@@ -97,7 +150,55 @@ impl Life<'_, '_> {
         ];
         assert!(pairs.iter().all(|(taken, all)| taken <= all), "{usage:?} of {capacity:?}");
         assert!(usage.messages <= usage.entries, "a message that waits for nobody: {usage:?}");
-        model.audit(&self.exchange, shelf, *now);
+        model.audit(&self.exchange, shelf, desk, *now);
+        self.lanes_audit();
+    }
+
+    /// One message at the endpoint of a dialect.
+    pub(super) fn receive_at(&mut self, dialect: Dialect, bytes: &[u8]) {
+        let Some(endpoint) = self.world.desk.endpoint(dialect) else { return };
+        let before = self.world.model.clients.len();
+        let used = self.call(|exchange, io| exchange.receive(endpoint, bytes, io));
+        assert_eq!(used, Ok(bytes.len()), "one message at a time");
+        assert!(self.world.model.clients.len() <= before + 1);
+    }
+
+    /// A membership begins or ends by a client's request: known before, as the audit behind the call
+    /// needs it. Whether it goes well.
+    pub(super) fn member(&mut self, user: u32, group: u32, join: bool) -> bool {
+        let known = self.exchange.find_group(Target::Group(group)).is_some();
+        let (usage, capacity) = (self.exchange.usage(), self.exchange.capacity());
+        let (full, members) = (self.world.shelf.full, &mut self.world.model.members);
+        let is = members.contains_key(&(user, group));
+        let good = match join {
+            true => known && !full && (is || usage.memberships < capacity.memberships),
+            false => known && (!is || !full),
+        };
+        match (good, join) {
+            (true, true) => drop(members.insert((user, group), -1)),
+            (true, false) => drop(members.remove(&(user, group))),
+            (false, _) => {}
+        }
+        good
+    }
+
+    pub(super) fn users(&self) -> Vec<u32> {
+        self.exchange.users().map(|user| user.number).collect()
+    }
+
+    /// Whether a user has a session in any dialect.
+    pub(super) fn is_online(&self, user: u32) -> bool {
+        self.world.model.clients.values().any(|client| client.user == user)
+    }
+
+    /// Whether a key is one of the exchange's own.
+    pub(super) fn is_endpoint(&self, key: i32) -> bool {
+        let of = ENDPOINTS.iter().find(|(_, own)| *own == key);
+        of.is_some_and(|(dialect, _)| self.world.desk.endpoint(*dialect).is_some())
+    }
+
+    pub(super) fn closed(&self) -> bool {
+        self.exchange.limits().registration == Registration::Closed
     }
 
     pub(super) fn of(&self, dialect: Dialect) -> Vec<Link> {
@@ -119,6 +220,13 @@ impl Life<'_, '_> {
     pub(super) fn group(&self, which: u8) -> Option<u32> {
         let name = pick(&GROUPS, which)?;
         Some(self.exchange.find_group(Target::GroupName(name.as_bytes()))?.number)
+    }
+
+    /// What a client's queue takes, if there is one.
+    fn queue(&mut self, messages: u8, missing: bool) {
+        let half = room(messages) / 2;
+        let room = Room { messages: 2 * half, direct: half, replies: half };
+        self.world.desk.queue = (!missing).then_some(room);
     }
 
     pub(super) fn step(&mut self, op: Op) {
@@ -181,19 +289,60 @@ impl Life<'_, '_> {
             Op::NotTaken { link, which } => self.not_taken(link, which),
             Op::Disconnect { link, back } => {
                 if let Some(link) = pick(&self.world.links.clone(), link) {
-                    self.disconnect(link, usize::from(back % 4));
+                    self.disconnect(link, usize::from(back % 4), back & 4 != 0);
                 }
             }
             Op::LogIn { key, who, room: messages, missing } => {
                 let Some(name) = pick(&NAMES, who) else { return };
-                let half = room(messages) / 2;
-                let room = Room { messages: 2 * half, direct: half, replies: half };
-                self.world.desk.queue = (!missing).then_some(room);
+                self.queue(messages, missing);
                 self.log_in(100 + i32::from(key % 8), name);
             }
             Op::Fetch { key } => {
-                self.world.desk.unfetched.remove(&i64::from(100 + i32::from(key % 8)));
+                let key = i64::from(100 + i32::from(key % 8));
+                self.world.desk.lying.remove(&Place::Endpoint(Dialect::Topics as u8, key));
             }
+            Op::QueuesLogIn { key, who, room, missing, both, password } => {
+                self.queue(room, missing);
+                let key = match key % 11 {
+                    8 => 3,
+                    9 => 12_345,
+                    10 => 99_999,
+                    free => 100 + i32::from(free),
+                };
+                if self.world.desk.endpoint(Dialect::Queues).is_some() {
+                    self.queues_log_in(key, who, both, password);
+                }
+            }
+            Op::QueuesAsk { link, what, group } => self.queues_ask(link, what, group),
+            Op::QueuesHalf { link, join, group, how } => self.queues_half(link, join, group, how),
+            Op::QueuesSend { link, group, to, form, more } => {
+                self.queues_send(link, group, to, form, more);
+            }
+            Op::LanesLogIn { who, room, missing, alone, password } => {
+                self.queue(room, missing);
+                self.lanes_log_in(who, alone, password);
+            }
+            Op::LanesPassword { right } => self.lanes_password(right),
+            Op::LanesRead { lane } => self.lanes_read(lane),
+            Op::LanesAsk { link, what, group } => self.lanes_ask(link, what, group),
+            Op::LanesSend { link, group, to, more } => self.lanes_send(link, group, to, more),
+            Op::LanesStranger { k } => self.lanes_stranger(k),
+            Op::Read { link, count } => {
+                let Some(link) = pick(&self.world.links.clone(), link) else { return };
+                let Some(place) = self.world.desk.places.get(&link).copied() else { return };
+                (0..count % 8).for_each(|_| drop(self.world.desk.read(place)));
+            }
+            Op::Gone { link } => {
+                let Some(link) = pick(&self.world.links.clone(), link) else { return };
+                self.world.desk.gone.insert(link);
+            }
+            Op::Socket { room } => self.connect_socket(room),
+            Op::Authenticate { link, who, password } => self.authenticate(link, who, password),
+            Op::Enter { link, g, k, leave } => self.enter(link, g, k, leave),
+            Op::NewChat { link, g } => self.new_chat(link, g),
+            Op::CreateAdvert { link, name } => self.create_advert(link, name),
+            Op::Talk { link, g, k, more } => self.talk(link, g, k, more),
+            Op::Page { which, late, empty } => self.page(which, late, empty),
             Op::NewTopic { link, name } => {
                 let Some(name) = pick(&GROUPS, name) else { return };
                 let Some((link, _)) = self.topics_client(link) else { return };
@@ -264,6 +413,9 @@ impl Life<'_, '_> {
                 }
                 // Known before, as the audit behind the call needs it.
                 self.world.model.remove_user(user);
+                let owner = |group| self.exchange.owner_of(group).map(|owner| owner.number);
+                let gone = |group, with| with == user || owner(group) == Some(user);
+                self.world.model.chats.retain(|(group, with)| !gone(*group, *with));
                 self.call(|exchange, io| exchange.remove_user(user, io)).expect("a user");
             }
             Op::CreateGroup { name } => {
@@ -274,6 +426,7 @@ impl Life<'_, '_> {
                 let Some(group) = self.group(name) else { return };
                 if !self.world.shelf.full {
                     self.world.model.remove_group(group);
+                    self.world.model.chats.retain(|(of, _)| *of != group);
                 }
                 self.call(|exchange, io| exchange.remove_group(group, io.store)).ok();
             }
@@ -304,7 +457,7 @@ impl Life<'_, '_> {
             Op::Greet { link, who, password } => self.greet(link, who, password),
             Op::Say { link, group, to, receipt, more } => self.say(link, group, to, receipt, more),
             Op::RawLine { link, bytes, len } => self.raw_line(link, &bytes[..usize::from(len) % 9]),
-            Op::Restart => {}
+            Op::Restart { .. } => {}
         }
     }
 }

@@ -6,7 +6,7 @@ use centrala_core::exchange::{Exchange, Gone, Link};
 use centrala_core::host::Room;
 use centrala_core::request::Target;
 
-use super::model::{Client, Model};
+use super::model::{Client, Model, Seen};
 use super::{Life, NAMES, model, pick, room};
 
 /// Requests below this id are no messages: their answers are not looked at.
@@ -136,17 +136,6 @@ impl Life<'_, '_> {
 }
 
 impl Model {
-    /// The parts of a delivery of `native`: its group by number, its text, and who sent it.
-    pub(super) fn native_message(frame: &[u8], mark: Option<u32>) -> (Option<u32>, &[u8], &[u8]) {
-        let (payload, used) = native::look(frame).expect("a frame");
-        assert_eq!(used, frame.len());
-        let Ok(Event::Message(message)) = Event::decode(payload) else {
-            panic!("not a message: {frame:?}");
-        };
-        assert_eq!(message.mark, mark.unwrap_or(0));
-        (message.group.map(|group| group.number), message.text, message.from.name)
-    }
-
     /// An answer of `native`.
     pub(super) fn native_answered(&mut self, exchange: &Exchange<'_>, link: Link, frame: &[u8]) {
         let (payload, used) = native::look(frame).expect("a frame");
@@ -210,5 +199,23 @@ impl Model {
             Err(Refusal::NoSuchGroup) => assert!(message.copies.is_empty(), "there is a group"),
             Err(other) => panic!("an answer {other:?}"),
         }
+    }
+}
+
+/// A delivery of `native`.
+pub(super) fn seen(frame: &[u8], mark: u32) -> Seen {
+    let (payload, used) = native::look(frame).expect("a frame");
+    assert_eq!(used, frame.len());
+    let Ok(Event::Message(message)) = Event::decode(payload) else {
+        panic!("not a message: {frame:?}");
+    };
+    assert_eq!(message.mark, mark);
+    Seen {
+        text: message.text.to_vec(),
+        dm: message.group.is_none(),
+        former: message.group.is_some_and(|group| group.number == 0),
+        sender: Some(message.from.name.to_vec()),
+        group: Some(message.group.map_or(0, |group| group.number)),
+        ..Seen::default()
     }
 }

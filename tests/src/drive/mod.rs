@@ -6,17 +6,26 @@
 //! The fuzz target `exchange` and the test of the same name give it their bytes.
 
 mod acts;
+mod direct;
 mod host;
+mod lanes;
 mod life;
 mod line;
+mod mail;
 mod model;
+mod queues;
+mod rooms;
+mod settle;
+mod shelf;
+mod topics;
 
 use arbitrary::{Arbitrary, Unstructured};
 use centrala_core::exchange::{Exchange, Link, Tables, Token};
-use centrala_core::limits::{Limits, Registration};
+use centrala_core::limits::{Lanes, Limits, Registration};
 
-use host::{Desk, Event, Shelf};
+use host::{Desk, Event};
 use model::Model;
+use shelf::Shelf;
 
 centrala_core::storage! {
     /// Full at every turn.
@@ -24,11 +33,12 @@ centrala_core::storage! {
         users: 4,
         groups: 2,
         memberships: 4,
-        sessions: 5,
+        sessions: 6,
         messages: 4,
         message_length: 64,
         entries: 5,
         questions: 1,
+        chats: 2,
     }
 }
 
@@ -38,11 +48,12 @@ centrala_core::storage! {
         users: 8,
         groups: 4,
         memberships: 24,
-        sessions: 12,
+        sessions: 14,
         messages: 40,
         message_length: 64,
         entries: 80,
         questions: 3,
+        chats: 6,
     }
 }
 
@@ -73,6 +84,8 @@ impl Memory for Small {
 const NAMES: [&str; 8] = ["ann", "bob", "cy", "dee", "a longer name", "eve_x", "Ż", "8 bytes."];
 const GROUPS: [&str; 6] = ["all", "news", "a group by the way", "x", "y_z", "7 bytes"];
 const MESSAGE_LENGTH: usize = 64;
+/// The beginning of time, in Unix milliseconds.
+const EPOCH: u64 = 1_700_000_000_000;
 
 /// How a run is set up.
 #[derive(Arbitrary, Debug)]
@@ -85,6 +98,11 @@ struct Setup {
     mailbox: u8,
     clients: u8,
     topics: u8,
+    lanes: u8,
+    /// Which endpoints there are.
+    endpoints: u8,
+    /// Whether the store is read back page by page.
+    pages: bool,
 }
 
 /// One thing that happens. Numbers pick among what there is.
@@ -119,11 +137,30 @@ enum Op {
     Wait { how_long: u8 },
     Store { full: u8 },
     Stale { which: u8 },
-    Restart,
+    Restart { queues_live: bool },
     Line { room: u8 },
     Greet { link: u8, who: u8, password: bool },
     Say { link: u8, group: bool, to: u8, receipt: bool, more: u8 },
     RawLine { link: u8, bytes: [u8; 8], len: u8 },
+    QueuesLogIn { key: u8, who: u8, room: u8, missing: bool, both: bool, password: bool },
+    QueuesAsk { link: u8, what: u8, group: u8 },
+    QueuesHalf { link: u8, join: bool, group: u8, how: u8 },
+    QueuesSend { link: u8, group: bool, to: u8, form: u8, more: u8 },
+    LanesLogIn { who: u8, room: u8, missing: bool, alone: bool, password: bool },
+    LanesPassword { right: bool },
+    LanesRead { lane: u8 },
+    LanesAsk { link: u8, what: u8, group: u8 },
+    LanesSend { link: u8, group: bool, to: u8, more: u8 },
+    LanesStranger { k: u8 },
+    Read { link: u8, count: u8 },
+    Gone { link: u8 },
+    Page { which: u8, late: bool, empty: bool },
+    Socket { room: u8 },
+    Authenticate { link: u8, who: u8, password: bool },
+    Enter { link: u8, g: u8, k: u8, leave: bool },
+    NewChat { link: u8, g: u8 },
+    CreateAdvert { link: u8, name: u8 },
+    Talk { link: u8, g: u8, k: u8, more: u8 },
 }
 
 /// Runs an exchange with what `bytes` say, to the end of them, and sees that all is settled then.
@@ -144,20 +181,31 @@ fn live<M: Memory>(setup: &Setup, bytes: &mut Unstructured<'_>) {
     limits.mailbox = 2 + u32::from(setup.mailbox);
     limits.topics.clients = 1 + u32::from(setup.clients % 6);
     limits.topics.topics = 1 + u32::from(setup.topics % 6);
+    limits.lanes =
+        Lanes { users: 1 + u32::from(setup.lanes % 8), groups: 1 + u32::from(setup.lanes / 8 % 4) };
+    // One or two in small tables; the others in turn, or all.
+    let endpoints = match (setup.tiny, setup.endpoints % 8) {
+        (_, 0) => 0b001,
+        (true, 7) => 0b110,
+        (_, some) => some,
+    };
     if setup.closed {
         limits.registration = Registration::Closed;
     }
     let mut world = World::default();
     world.shelf.history = setup.history;
+    world.shelf.pages = setup.pages;
+    let mut queues_live = false;
     loop {
         let mut memory = M::new();
         let mut life = Life { exchange: Exchange::new(memory.tables(), limits), world: &mut world };
-        life.begin();
+        life.begin(endpoints, queues_live);
         if setup.busy && life.world.shelf.users.is_empty() {
             life.open_for_business();
         }
-        if !life.play(bytes) {
-            return life.settle();
+        match life.play(bytes) {
+            Some(live) => queues_live = live,
+            None => return life.settle(),
         }
     }
 }

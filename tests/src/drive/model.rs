@@ -1,14 +1,18 @@
 //! What must arrive: a model of the exchange that knows messages and who is to get them, and
 //! nothing of tables, lists or rooms.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+mod audit;
+mod watch;
 
-use centrala_core::dialect::{Dialect, direct, topics};
-use centrala_core::event::Limit;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use centrala_core::dialect::Dialect;
 use centrala_core::exchange::{Exchange, Link, Token};
 use centrala_core::request::Target;
 
-use super::host::{Event, Shelf};
+use super::lanes::{Batch, LogIn};
+use super::shelf::Shelf;
+pub(super) use watch::Seen;
 
 /// One message for one user.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +22,7 @@ pub(super) struct Copy {
     /// A counted membership ends with it.
     last: bool,
     /// It was handed back, and comes before its turn.
-    returned: bool,
+    pub(super) returned: bool,
     /// Links it was given to.
     given: Vec<Link>,
     /// It may have been lost while nobody was promised anything about it.
@@ -31,18 +35,20 @@ pub(super) struct Copy {
 
 #[derive(Clone, Debug)]
 pub(super) struct Message {
-    from: u32,
-    sender_name: Vec<u8>,
+    pub(super) from: u32,
+    pub(super) sender_name: Vec<u8>,
     /// The first to be accepted is 1.
     arrival: u32,
     pub(super) group: u32,
     /// That group is no more.
     former: bool,
     priority: u8,
-    accepted: u64,
+    pub(super) accepted: u64,
     /// The sender was told that it is delivered or kept.
     pub(super) promised: bool,
     pub(super) copies: BTreeMap<u32, Copy>,
+    /// Links on which its sender has seen it.
+    pub(super) echoed: Vec<Link>,
 }
 
 /// An answer that a `direct` sender must get.
@@ -59,7 +65,7 @@ pub(super) struct Owed {
 pub(super) struct Unanswered {
     pub(super) id: u32,
     pub(super) src: [u8; 8],
-    serial: Option<u32>,
+    pub(super) serial: Option<u32>,
 }
 
 /// What the model knows of a link.
@@ -77,14 +83,24 @@ pub(super) struct Client {
     pub(super) unanswered: Vec<Unanswered>,
     /// Mail that its transport has not taken, by mark.
     pub(super) outstanding: Vec<(u32, Option<u32>)>,
-    /// Deliveries that a `topics` client has not read.
-    pub(super) unread: Vec<(Vec<u8>, u32)>,
+    /// Of its queue, if it has one.
+    pub(super) key: i64,
+    /// `lanes`: when its log-in was answered, until it makes a request.
+    pub(super) answered: Option<u64>,
+    /// `queues`: whether one message brought both the name and the password.
+    pub(super) both: bool,
     /// Lists asked for, less those that ended.
     pub(super) lists: u32,
+    /// Of each list of `queues` that is still to come: the type of its request.
+    pub(super) due: Vec<i64>,
+    /// What a `queues` client asked for by half: the operation, when, and when that was answered.
+    pub(super) half: Option<(i64, u64, Option<u64>)>,
     /// The newest message of each priority, of groups, direct, and of groups that are no more.
     newest: BTreeMap<(u8, bool, bool), u32>,
-    /// Answers of type 2 since the call began.
-    pub(super) results: Vec<i32>,
+    /// Answers of a number and a text since the call began.
+    pub(super) results: Vec<(i32, Vec<u8>)>,
+    /// Answers of `rooms` since the call began.
+    pub(super) events: Vec<serde_json::Value>,
     /// The question that is open.
     pub(super) question: Option<Token>,
 }
@@ -101,10 +117,15 @@ impl Client {
             owed: Vec::new(),
             unanswered: Vec::new(),
             outstanding: Vec::new(),
-            unread: Vec::new(),
+            key: 0,
+            answered: None,
+            both: false,
             lists: 0,
+            due: Vec::new(),
+            half: None,
             newest: BTreeMap::new(),
             results: Vec::new(),
+            events: Vec::new(),
             question: None,
         }
     }
@@ -116,12 +137,16 @@ pub(super) struct Model {
     /// The number of the newest message, and those that were not accepted yet.
     next: u32,
     reserved: BTreeSet<u32>,
-    arrivals: u32,
+    accepted: u32,
     ids: u32,
     pub(super) clients: HashMap<Link, Client>,
     /// What is left of each membership, by user and group.
     pub(super) members: BTreeMap<(u32, u32), i32>,
     pub(super) passwords: BTreeMap<u32, bool>,
+    /// Private chats, by group and user.
+    pub(super) chats: BTreeSet<super::rooms::Chat>,
+    /// Who is in which conversation.
+    pub(super) present: BTreeSet<(u32, super::rooms::Chat)>,
     /// Who is being given bytes.
     pub(super) feeding: Option<Link>,
     /// Whom the log-in that is being given says it is from.
@@ -136,6 +161,16 @@ pub(super) struct Model {
     took: BTreeSet<u32>,
     /// Copies not kept in this call.
     pub(super) lost: BTreeMap<u32, u32>,
+    /// Log-ins of `lanes` that are not answered yet, in order.
+    pub(super) arrivals: Vec<LogIn>,
+    /// What was seen of them in this call.
+    pub(super) lanes: Batch,
+    /// Answers on lanes to numbers that nobody is logged in with.
+    pub(super) strangers: Vec<(i64, Vec<u8>)>,
+    /// Answers to clients that have no link, in this call.
+    pub(super) turned_away: Vec<(i64, Vec<u8>)>,
+    /// Who was behind a link that is over in this call.
+    over: HashMap<Link, u32>,
 }
 
 /// The text of message number `serial`, so many bytes longer than it must be.
@@ -145,16 +180,21 @@ pub(super) fn text(serial: u32, more: usize) -> Vec<u8> {
     text
 }
 
-/// Which message a text is, with names before it or none.
+/// Which message a text is, with names or a frame's fields before it or none.
 pub(super) fn serial(text: &[u8]) -> Option<u32> {
-    let after_name = text.windows(2).position(|pair| pair == b": ").map(|at| &text[at + 2..]);
-    match text.strip_prefix(b"m") {
-        Some(digits) => {
-            let digits = digits.split(|byte| *byte == b'.').next()?;
-            core::str::from_utf8(digits).ok()?.parse().ok()
-        }
-        None => serial(after_name?),
-    }
+    let begins = |at: usize| {
+        text[at..].starts_with(b"m")
+            && text.get(at + 1).is_some_and(u8::is_ascii_digit)
+            && (at == 0 || matches!(text[at - 1], b' ' | 0))
+    };
+    let at = (0..text.len()).find(|at| begins(*at))?;
+    let digits = text[at + 1..].split(|byte| *byte == b'.').next()?;
+    core::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// A name as it is compared: `lanes` writes an inner space as `_`.
+pub(super) fn folded(name: &[u8]) -> Vec<u8> {
+    name.iter().map(|byte| if *byte == b' ' { b'_' } else { *byte }).collect()
 }
 
 impl Model {
@@ -195,7 +235,8 @@ impl Model {
     ) -> Option<u32> {
         let group = exchange.find_group(to).map_or(0, |group| group.number);
         let user = exchange.find_user(to).map_or(0, |user| user.number);
-        let sender_name = exchange.find_user(Target::User(from))?.name.to_vec();
+        let sender = exchange.find_user(Target::User(from));
+        let sender_name = sender.map_or(&b""[..], |sender| sender.name).to_vec();
         let mut copies = BTreeMap::new();
         if user != 0 {
             copies.insert(user, Copy::default());
@@ -215,17 +256,18 @@ impl Model {
             self.members.retain(|_, left| *left != 0);
         }
         let serial = serial(body).filter(|serial| self.reserved.remove(serial))?;
-        self.arrivals += 1;
+        self.accepted += 1;
         let message = Message {
             from,
             sender_name,
-            arrival: self.arrivals,
+            arrival: self.accepted,
             group,
             former: false,
             priority,
             accepted: now,
             promised: false,
             copies,
+            echoed: Vec::new(),
         };
         self.messages.insert(serial, message);
         Some(serial)
@@ -282,7 +324,10 @@ impl Model {
     /// The exchange begins anew with what its store kept.
     pub(super) fn restart(&mut self, shelf: &Shelf) {
         self.clients.clear();
+        self.arrivals.clear();
         self.members.clone_from(&shelf.members);
+        self.chats.clone_from(&shelf.chats);
+        self.present.clear();
         for message in self.messages.values_mut() {
             for copy in message.copies.values_mut() {
                 copy.doubtful |= !message.promised;
@@ -291,66 +336,10 @@ impl Model {
         }
     }
 
-    /// Looks at all that a call gave the outbox.
-    pub(super) fn saw<'e>(
-        &mut self,
-        exchange: &Exchange<'_>,
-        events: impl Iterator<Item = &'e Event> + Clone,
-        now: u64,
-    ) {
-        self.lost.clear();
-        // What a link's end lets go makes room again, behind what was refused for want of it.
-        let freed = events.clone().any(|event| matches!(event, Event::Close(_)));
-        // First whose copies were not kept, and who is behind which link: both are needed below.
-        for event in events.clone() {
-            match event {
-                Event::NotKept(user, limit) => self.not_kept(exchange, *user, *limit, freed),
-                Event::Open(link, _) => {
-                    let mut client = Client::new(Dialect::Topics, now);
-                    client.claim.clone_from(&self.claim);
-                    self.clients.insert(*link, client);
-                    self.feeding = Some(*link);
-                }
-                _ => {}
-            }
-        }
-        self.bind(exchange);
-        for event in events {
-            match event {
-                Event::Deliver(link, frame) => self.delivered(exchange, *link, frame, None),
-                Event::Mail(link, frame, mark) => {
-                    self.delivered(exchange, *link, frame, Some(*mark));
-                }
-                Event::Answer(link, frame) => self.answered(exchange, *link, frame),
-                Event::Close(link) => self.ended(*link),
-                Event::Ask(token) => {
-                    let client = self.feeding.and_then(|link| self.clients.get_mut(&link));
-                    let client = client.expect("a question about a link that is there");
-                    assert!(client.question.is_none(), "two questions at once");
-                    client.question = Some(*token);
-                }
-                Event::NotKept(..) | Event::Open(..) => {}
-            }
-        }
-        let endings = std::mem::take(&mut self.endings);
-        let live = |link: &Link| self.clients.contains_key(link);
-        let silent: Vec<_> = endings.into_iter().filter(|(link, _)| live(link)).collect();
-        assert!(silent.is_empty(), "the end of a membership was not told: {silent:?}");
-        let took = std::mem::take(&mut self.took);
-        for (user, group, left) in self.counted.drain(..) {
-            // A message that was neither delivered nor kept does not count.
-            if self.lost.contains_key(&user) && !took.contains(&user) {
-                self.members.insert((user, group), left);
-            }
-        }
-        self.verified = false;
-        self.feeding = None;
-        self.claim = None;
-    }
-
     /// The questions that are open.
     pub(super) fn questions(&self) -> Vec<Token> {
         let mut open: Vec<Token> = self.clients.values().filter_map(|c| c.question).collect();
+        open.extend(self.arrivals.iter().filter_map(|log_in| log_in.question));
         open.sort_by_key(|token| (token.index(), token.generation()));
         open
     }
@@ -384,252 +373,12 @@ impl Model {
     /// A link is over.
     pub(super) fn ended(&mut self, link: Link) {
         let client = self.clients.remove(&link).expect("a link that was there");
+        self.over.insert(link, client.user);
+        self.arrivals.retain(|log_in| log_in.link != Some(link));
         for message in self.messages.values_mut() {
             if let Some(copy) = message.copies.get_mut(&client.user) {
                 copy.moved = true;
             }
-        }
-    }
-
-    fn not_kept(&mut self, exchange: &Exchange<'_>, user: u32, limit: Limit, freed: bool) {
-        let (usage, capacity) = (exchange.usage(), exchange.capacity());
-        match limit {
-            Limit::Messages | Limit::Entries if freed => {}
-            Limit::Messages => assert!(usage.messages >= capacity.messages.saturating_sub(1)),
-            Limit::Entries => assert!(usage.entries >= capacity.entries.saturating_sub(1)),
-            Limit::Mailbox | Limit::Store => {}
-            other => panic!("a message for {user} is not kept because of {other:?}"),
-        }
-        *self.lost.entry(user).or_default() += 1;
-        for message in self.messages.values_mut().filter(|message| !message.promised) {
-            if let Some(copy) = message.copies.get_mut(&user) {
-                copy.doubtful = true;
-            }
-        }
-    }
-
-    /// Who is behind each link.
-    fn bind(&mut self, exchange: &Exchange<'_>) {
-        for (link, client) in &mut self.clients {
-            let Some(user) = exchange.user_of(*link) else { continue };
-            if client.user == 0 {
-                let claim = client.claim.as_deref();
-                assert_eq!(Some(user.name), claim, "{link:?} is somebody else");
-                let asked = self.passwords.get(&user.number).is_some_and(|known| *known);
-                assert!(!asked || self.verified, "logged in without a password");
-                client.user = user.number;
-            }
-            assert_eq!(client.user, user.number, "{link:?} became somebody else");
-        }
-    }
-
-    fn delivered(&mut self, exchange: &Exchange<'_>, link: Link, frame: &[u8], mark: Option<u32>) {
-        let client = self.clients.get_mut(&link).expect("a delivery to a link that is known");
-        let user = client.user;
-        assert_ne!(user, 0, "a delivery to nobody");
-        let (dm, former, live, body) = match client.dialect {
-            Dialect::Direct => {
-                let direct::Look::Frame(seen, len) = direct::Frame::look(frame) else {
-                    panic!("not a frame: {frame:?}");
-                };
-                assert_eq!(len, frame.len());
-                assert!(matches!(seen.kind, direct::MESSAGE | direct::OFFLINE));
-                let live = seen.kind == direct::MESSAGE;
-                assert!(!(live && mark.is_some()), "a live message is no mail");
-                let group = seen.dst.first() == Some(&b'#');
-                if !group {
-                    let me = exchange.find_user(direct::target(seen.destination()));
-                    assert_eq!(me.map(|me| me.number), Some(user), "addressed to another");
-                }
-                if live {
-                    let serial = serial(seen.text);
-                    client.unanswered.push(Unanswered { id: seen.id, src: *seen.src, serial });
-                }
-                (!group, seen.destination() == b"#0", live, seen.text)
-            }
-            Dialect::Native => {
-                let (group, body, _) = Model::native_message(frame, mark);
-                (group.is_none(), group == Some(0), false, body)
-            }
-            _ => {
-                let message = topics::ServerMessage::new_checked(frame).expect("whole");
-                assert!(message.kind >= topics::kind::TOPIC, "not a delivery");
-                client.unread.push((frame.to_vec(), mark.unwrap_or(0)));
-                let direct = message.kind >= topics::kind::DIRECT;
-                let former = direct && message.text.starts_with(b"#0: ");
-                (direct && !former, former, false, message.text)
-            }
-        };
-        let serial = serial(body);
-        if let Some(mark) = mark {
-            client.outstanding.push((mark, serial));
-        }
-        let Some(serial) = serial else { return };
-        let Some(message) = self.messages.get_mut(&serial) else { return };
-        // A sender that is gone must not look like another user.
-        if client.dialect == Dialect::Direct
-            && let direct::Look::Frame(seen, _) = direct::Frame::look(frame)
-        {
-            let from = exchange.find_user(direct::target(seen.source()));
-            let name = from.map_or(&b""[..], |from| from.name);
-            let known = name == message.sender_name || name.is_empty();
-            assert!(known, "m{serial} is not from {from:?}: {message:?}, {seen:?}");
-        }
-        if client.dialect == Dialect::Native {
-            let (_, _, name) = Model::native_message(frame, mark);
-            assert!(
-                name == message.sender_name || name.is_empty(),
-                "m{serial} is not from {name:?}"
-            );
-        }
-        let Some(copy) = message.copies.get_mut(&user) else {
-            panic!("m{serial} was delivered to user {user}, who is no recipient");
-        };
-        assert_eq!(dm, message.group == 0, "m{serial} is of another kind");
-        assert_eq!(former, message.former, "m{serial} is of another group");
-        let again = copy.given.contains(&link);
-        assert!(!again || copy.returned, "m{serial} twice on {link:?}");
-        if copy.given.is_empty() && !copy.returned && !copy.moved {
-            let newest = client.newest.entry((message.priority, dm, former)).or_default();
-            assert!(*newest <= message.arrival, "m{serial} after a newer one on {link:?}");
-            *newest = message.arrival;
-        }
-        copy.given.push(link);
-        copy.taken |= !live && mark.is_none();
-        if copy.taken {
-            self.took.insert(user);
-        }
-        if copy.last && !former && client.dialect != Dialect::Direct {
-            self.endings.push((link, message.group));
-        }
-    }
-
-    fn answered(&mut self, exchange: &Exchange<'_>, link: Link, frame: &[u8]) {
-        let Some(client) = self.clients.get_mut(&link) else { return };
-        if client.dialect == Dialect::Native {
-            return self.native_answered(exchange, link, frame);
-        }
-        if client.dialect == Dialect::Topics {
-            let message = topics::ServerMessage::new_checked(frame).expect("an answer");
-            match message.kind {
-                topics::kind::LIST if message.text.is_empty() => {
-                    client.lists = client.lists.checked_sub(1).expect("a list nobody asked for");
-                }
-                topics::kind::LIST => assert_ne!(client.lists, 0, "a line of no list"),
-                topics::kind::RESULT => client.results.push(message.info),
-                topics::kind::ENDED => {
-                    let number: u32 = String::from_utf8_lossy(message.text)
-                        .split('.')
-                        .next()
-                        .and_then(|number| number.parse().ok())
-                        .expect("the number of a topic");
-                    let due = self.endings.iter().position(|due| *due == (link, number + 1));
-                    self.endings.remove(due.expect("an end without a last message"));
-                }
-                other => panic!("an answer of type {other}"),
-            }
-            return;
-        }
-        let direct::Look::Frame(seen, _) = direct::Frame::look(frame) else {
-            panic!("not a frame: {frame:?}");
-        };
-        assert_eq!(seen.kind, direct::RESPONSE);
-        if [direct::code::MALFORMED, direct::code::NOT_ALLOWED, direct::code::IN_USE]
-            .contains(&seen.text.first_chunk().expect("three digits"))
-        {
-            // The connection closes: nothing is owed on it any more.
-            client.owed.clear();
-            return;
-        }
-        let Some(at) = client.owed.iter().position(|owed| owed.id == seen.id) else {
-            // A first frame is refused as a log-in.
-            assert_eq!(client.user, 0, "an answer to {} that nobody waits for", seen.id);
-            return;
-        };
-        let Owed { serial, .. } = client.owed.remove(at);
-        let Some(message) = serial.and_then(|serial| self.messages.get_mut(&serial)) else {
-            return;
-        };
-        let code: &[u8; 3] = seen.text.try_into().expect("three digits");
-        let dm = message.group == 0;
-        match code {
-            direct::code::TAKEN if dm => {
-                let taken = message.copies.values().all(|copy| copy.taken);
-                assert!(taken, "200 for {serial:?}, which nobody has");
-                message.promised = true;
-            }
-            direct::code::TAKEN => message.promised = true,
-            direct::code::STORED => {
-                assert!(dm, "300 for a group");
-                message.promised = true;
-            }
-            direct::code::FULL => {
-                assert!(self.lost.values().any(|lost| *lost != 0), "507 for nothing");
-                if dm {
-                    self.messages.remove(&serial.expect("known above"));
-                } else {
-                    message.promised = true;
-                }
-            }
-            direct::code::NO_SUCH => {
-                let user = message.copies.keys().next().copied();
-                let there = user.and_then(|user| exchange.find_user(Target::User(user)));
-                assert!(there.is_none() && message.group == 0, "404 for {serial:?}");
-            }
-            other => panic!("an answer {other:?}"),
-        }
-    }
-
-    /// Nothing promised is missing: who is to get it has it, or the store has it.
-    pub(super) fn audit(&mut self, exchange: &Exchange<'_>, shelf: &Shelf, now: u64) {
-        let kept: HashSet<(u32, u32)> = shelf
-            .mail
-            .iter()
-            .filter_map(|((_, user), kept)| Some((*user, serial(&kept.text)?)))
-            .collect();
-        let mut missing: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-        for (serial, message) in &mut self.messages {
-            let late = message.accepted + 3_000 <= now;
-            for (user, copy) in &message.copies {
-                let promised = message.promised || (late && !copy.doubtful);
-                if promised && !copy.taken && !copy.lost && !kept.contains(&(*user, *serial)) {
-                    missing.entry(*user).or_default().push(*serial);
-                }
-            }
-        }
-        for (user, serials) in missing {
-            let excused = self.lost.get(&user).copied().unwrap_or(0) as usize;
-            assert!(serials.len() <= excused, "user {user} neither has nor is kept {serials:?}");
-            for serial in serials {
-                let message = self.messages.get_mut(&serial);
-                if let Some(copy) = message.and_then(|message| message.copies.get_mut(&user)) {
-                    copy.lost = true;
-                }
-            }
-        }
-        for (link, client) in &self.clients {
-            let late = client.owed.iter().find(|owed| owed.since + 3_000 <= now);
-            assert!(late.is_none(), "{link:?} waits for {late:?} since more than 3 s");
-            let idle = client.user == 0 && client.since + 10_000 <= now;
-            assert!(!idle || client.dialect == Dialect::Topics, "{link:?} says nothing for 10 s");
-        }
-        let usage = exchange.usage();
-        assert_eq!(usage.sessions as usize, self.clients.len() + 1, "sessions and the endpoint");
-        assert_eq!(usage.questions as usize, self.questions().len(), "questions");
-        for group in exchange.groups() {
-            let members: Vec<u32> = exchange.members(group.number).map(|m| m.number).collect();
-            let of = self.members.keys().filter(|(_, of)| *of == group.number);
-            assert_eq!(members, of.map(|(user, _)| *user).collect::<Vec<_>>(), "members");
-            let owner = exchange.owner_of(group.number).map_or(0, |owner| owner.number);
-            assert_eq!(owner, shelf.groups[&group.number].1, "who made the group");
-        }
-        assert_eq!(usage.memberships as usize, self.members.len());
-        let done = |message: &Message| message.promised && message.copies.values().all(|c| c.taken);
-        // What everybody has for long is forgotten, so that a long run does not slow down. What
-        // lies unread may still come back.
-        if self.messages.len() > 500 {
-            let newest = self.next;
-            self.messages.retain(|serial, message| serial + 250 > newest || !done(message));
         }
     }
 }

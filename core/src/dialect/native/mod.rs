@@ -243,19 +243,10 @@ impl Codec for Wire {
     #[inline]
     fn encode(event: &event::Event<'_>, _to: Recipient, limits: &Limits, out: &mut [u8]) -> usize {
         let event = match *event {
-            event::Event::Message(ref message) => Event::Message(Message {
-                number: message_id(message.sequence),
-                id: message.id,
-                mark: message.mark,
-                time: message.time,
-                priority: message.priority,
-                offline: message.offline,
-                from: message.from.into(),
-                group: message.group.map(Party::from),
-                private: message.private.and_then(private),
-                image: message.image,
-                text: message.text,
-            }),
+            event::Event::Message(ref message) => {
+                let number = message_id(message.sequence);
+                return frame(out, |writer| writer.message(number, message)).unwrap_or(0);
+            }
             event::Event::Answer(ref answer) => match answer_event(answer, limits) {
                 Some(event) => event,
                 None => return 0,
@@ -367,14 +358,6 @@ fn conversation(chat: Chat) -> request::Chat {
         Chat::Group(group) => request::Chat::Group(group),
         Chat::User(user) => request::Chat::Direct(user),
         Chat::Private(Private { group, user }) => request::Chat::Private { group, user },
-    }
-}
-
-#[inline]
-fn private(chat: request::Chat) -> Option<Private> {
-    match chat {
-        request::Chat::Private { group, user } => Some(Private { group, user }),
-        _ => None,
     }
 }
 

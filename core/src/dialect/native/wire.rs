@@ -224,6 +224,29 @@ pub struct Message<'a> {
     pub text: &'a [u8],
 }
 
+impl<'a> From<Message<'a>> for event::Message<'a> {
+    /// With its number for its sequence.
+    fn from(message: Message<'a>) -> Self {
+        let party = |party: Party<'a>| event::Party { number: party.number, name: party.name };
+        let private = |Private { group, user }| crate::request::Chat::Private { group, user };
+        event::Message {
+            id: message.id,
+            mark: message.mark,
+            sequence: message.number,
+            from: party(message.from),
+            to: event::Party::NONE,
+            group: message.group.map(party),
+            private: message.private.map(private),
+            image: message.image,
+            entered: false,
+            text: message.text,
+            priority: message.priority,
+            offline: message.offline,
+            time: message.time,
+        }
+    }
+}
+
 /// How a request was obeyed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(Serialize, Deserialize))]

@@ -1,11 +1,11 @@
 //! Against an exchange of a few lines on a queue of its own: 3 users, of whom anna is the first,
 //! and 2 groups.
 
-use super::super::tests::{Printed, run, until, with_key};
+use super::super::tests::{Fake, Printed, run, until};
 use super::*;
-use centrala_sysv::{Errno, Receive, Removed};
+use centrala_sysv::{Errno, Receive};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 const USERS: i32 = 3;
 const GROUPS: i32 = 2;
@@ -53,51 +53,14 @@ fn plain() -> State {
     State { log_in: WELCOME.into(), answers, ..State::default() }
 }
 
-struct Exchange {
-    queue: Removed,
-    key: i32,
-    state: Arc<Mutex<State>>,
-}
+type Exchange = Fake<State>;
 
 impl Exchange {
     fn new(state: State) -> Exchange {
-        let (key, queue) = with_key();
-        let state = Arc::new(Mutex::new(state));
-        let (id, shared) = (*queue, state.clone());
-        std::thread::spawn(move || while serve(id, &shared).is_ok() {});
-        Exchange { queue, key, state }
-    }
-
-    fn url(&self) -> String {
-        format!("lanes://anna:secret@{}", self.key)
-    }
-
-    /// Runs a command to its end; nothing may be printed, and nothing be left in the queue.
-    fn does<T>(
-        &self,
-        command: impl FnOnce(&mut dyn Client) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        self.does_with(&self.url(), command)
-    }
-
-    fn does_with<T>(
-        &self,
-        url: &str,
-        command: impl FnOnce(&mut dyn Client) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let printed = Printed::default();
-        let done = run(url, &Stop::new(), &printed, command);
-        assert_eq!((printed.out.text(), printed.aside.text()), (String::new(), String::new()));
-        until("the exchange reads", || self.queue.stat().unwrap().messages == 0);
-        done
-    }
-
-    fn fails<T: std::fmt::Debug>(
-        &self,
-        command: impl FnOnce(&mut dyn Client) -> Result<T, Failure>,
-    ) -> (u8, String) {
-        let failure = self.does(command).unwrap_err();
-        (failure.exit_code(), failure.to_string())
+        Fake::serving("lanes://anna:secret@", state, serve, |exchange| {
+            // Nothing is left in the queue.
+            until("the exchange reads", || exchange.queue.stat().unwrap().messages == 0);
+        })
     }
 
     fn seen(&self) -> Vec<Seen> {
@@ -164,7 +127,7 @@ impl Basic {
     }
 
     fn url(&self, exchange: &Exchange) -> String {
-        format!("{}?directory={}", exchange.url(), self.0.display())
+        format!("{}?directory={}", exchange.url, self.0.display())
     }
 }
 
@@ -313,7 +276,7 @@ fn an_end_that_is_asked_for_during_a_log_in_logs_out() {
         let exchange = Exchange::new(state);
         let (stop, printed) = (Stop::new(), Printed::default());
         std::thread::scope(|scope| {
-            let client = scope.spawn(|| run(&exchange.url(), &stop, &printed, |c| c.users()));
+            let client = scope.spawn(|| run(&exchange.url, &stop, &printed, |c| c.users()));
             until("a log-in", || !exchange.state.lock().unwrap().seen.is_empty());
             until("its answer is read", || exchange.queue.stat().unwrap().messages == 0);
             stop.ask();
@@ -347,7 +310,7 @@ fn names_of_the_directory_serve_both_ways() {
 
     let failure = exchange.does_with(&url, |c| c.send(&user("eve"), b"", None)).unwrap_err();
     assert!(failure.to_string().starts_with("@eve: no user of this name in /"), "{failure}");
-    let nowhere = format!("{}?directory=/nowhere/basic.txt", exchange.url());
+    let nowhere = format!("{}?directory=/nowhere/basic.txt", exchange.url);
     let failure = exchange.does_with(&nowhere, |c| c.users()).unwrap_err();
     let says = "cannot read the directory /nowhere/basic.txt: No such file";
     assert!(failure.to_string().starts_with(says), "{failure}");
@@ -438,7 +401,7 @@ fn listen_sync_takes_what_is_there_and_ends() {
     ] {
         let exchange = Exchange::new(State { mail: MAIL.into(), ..plain() });
         let printed = Printed::default();
-        run(&exchange.url(), &Stop::new(), &printed, |c| c.listen(&chosen, true)).unwrap();
+        run(&exchange.url, &Stop::new(), &printed, |c| c.listen(&chosen, true)).unwrap();
         assert_eq!((printed.out.text().as_str(), printed.aside.text().as_str()), (out, aside));
     }
 }
@@ -447,7 +410,7 @@ fn listen_sync_takes_what_is_there_and_ends() {
 fn mail_that_comes_while_another_command_runs_is_printed_aside() {
     let exchange = Exchange::new(State { mail: MAIL[..1].into(), ..plain() });
     let printed = Printed::default();
-    run(&exchange.url(), &Stop::new(), &printed, |c| c.users()).unwrap();
+    run(&exchange.url, &Stop::new(), &printed, |c| c.users()).unwrap();
     assert_eq!((printed.out.text().as_str(), printed.aside.text().as_str()), ("", "~2: one\n"));
 }
 
@@ -457,7 +420,7 @@ fn listen_says_a_word_and_notices_that_it_was_logged_out() {
     let (stop, printed) = (Stop::new(), Printed::default());
     std::thread::scope(|scope| {
         let client = scope.spawn(|| {
-            let (url, mut output) = (Url::parse(&exchange.url()).unwrap(), printed.output());
+            let (url, mut output) = (Url::parse(&exchange.url).unwrap(), printed.output());
             let lanes = Lanes::new(&url, &stop, &mut output);
             Lanes { word: Duration::ZERO, ..lanes }.listen(&[], false)
         });
@@ -478,7 +441,7 @@ fn an_exchange_that_answers_nobody_for_a_while_gets_one_word_and_two_answers_are
     let (stop, printed) = (Stop::new(), Printed::default());
     std::thread::scope(|scope| {
         let client = scope.spawn(|| {
-            let (url, mut output) = (Url::parse(&exchange.url()).unwrap(), printed.output());
+            let (url, mut output) = (Url::parse(&exchange.url).unwrap(), printed.output());
             let lanes = Lanes::new(&url, &stop, &mut output);
             Lanes { word: Duration::ZERO, ..lanes }.listen(&[], false)
         });
@@ -502,8 +465,7 @@ fn listen_notices_that_the_exchange_is_gone() {
     let exchange = Exchange::new(plain());
     let (stop, printed) = (Stop::new(), Printed::default());
     std::thread::scope(|scope| {
-        let client =
-            scope.spawn(|| run(&exchange.url(), &stop, &printed, |c| c.listen(&[], false)));
+        let client = scope.spawn(|| run(&exchange.url, &stop, &printed, |c| c.listen(&[], false)));
         exchange.say((ANNA, 5, 0, "one"));
         until("a line", || !printed.out.text().is_empty());
         exchange.queue.remove().unwrap();

@@ -1,9 +1,9 @@
 //! Against an exchange of a few lines on a queue of its own.
 
-use super::super::tests::{Printed, run, until, with_key};
+use super::super::tests::{Fake, Printed, run, until};
 use super::*;
-use centrala_sysv::{Errno, Receive, Removed};
-use std::sync::{Arc, Mutex};
+use centrala_sysv::{Errno, Receive};
+use std::sync::Mutex;
 
 /// The type of a message of the test's own, behind which nothing is.
 const MARK: i64 = 1 << 40;
@@ -34,44 +34,14 @@ struct State {
     mail: Vec<(i64, i32, String)>,
 }
 
-struct Exchange {
-    queue: Removed,
-    key: i32,
-    state: Arc<Mutex<State>>,
-}
+type Exchange = Fake<State>;
 
 impl Exchange {
     fn new(state: State) -> Exchange {
-        let (key, queue) = with_key();
-        let state = Arc::new(Mutex::new(state));
-        let (id, shared) = (*queue, state.clone());
-        std::thread::spawn(move || while serve(id, &shared).is_ok() {});
-        Exchange { queue, key, state }
-    }
-
-    fn url(&self) -> String {
-        format!("queues://anna:secret@{}", self.key)
-    }
-
-    /// Runs a command to its end; nothing may be printed.
-    fn does<T>(
-        &self,
-        command: impl FnOnce(&mut dyn Client) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let printed = Printed::default();
-        let done = run(&self.url(), &Stop::new(), &printed, command);
-        assert_eq!((printed.out.text(), printed.aside.text()), (String::new(), String::new()));
-        let own = self.state.lock().unwrap().client;
-        assert!(own.is_none_or(|own| own.stat().is_err()), "our queue is removed");
-        done
-    }
-
-    fn fails<T: std::fmt::Debug>(
-        &self,
-        command: impl FnOnce(&mut dyn Client) -> Result<T, Failure>,
-    ) -> (u8, String) {
-        let failure = self.does(command).unwrap_err();
-        (failure.exit_code(), failure.to_string())
+        Fake::serving("queues://anna:secret@", state, serve, |exchange| {
+            let own = exchange.state.lock().unwrap().client;
+            assert!(own.is_none_or(|own| own.stat().is_err()), "our queue is removed");
+        })
     }
 
     /// What was seen since the last time, once everything was: a log-out has no answer.
@@ -223,7 +193,7 @@ fn without_a_third_answer_the_index_is_found_by_the_name() {
 fn an_exchange_that_answers_both_halves_together_is_heard_out() {
     let exchange = Exchange::new(State { together: true, ..three() });
     let (url, stop, printed) =
-        (Url::parse(&exchange.url()).unwrap(), Stop::new(), Printed::default());
+        (Url::parse(&exchange.url).unwrap(), Stop::new(), Printed::default());
     let mut output = printed.output();
     let hesitation = Duration::from_millis(1);
     let list = Queues { hesitation, ..Queues::new(&url, &stop, &mut output) }.users().unwrap();
@@ -355,7 +325,7 @@ fn memberships_are_asked_for_with_half_a_request_where_that_is_answered() {
 fn what_a_list_had_no_room_for_is_counted_aside() {
     let exchange = Exchange::new(State { users: "1 bartek\n3 anna\n+12\n", ..three() });
     let printed = Printed::default();
-    let list = run(&exchange.url(), &Stop::new(), &printed, |c| c.users()).unwrap();
+    let list = run(&exchange.url, &Stop::new(), &printed, |c| c.users()).unwrap();
     assert_eq!(list.len(), 2);
     assert_eq!(printed.aside.text(), "… and 12 more, for which the list had no room\n");
 }
@@ -365,8 +335,7 @@ fn listen_prints_whatever_comes_until_it_is_stopped() {
     let exchange = Exchange::new(three());
     let (stop, printed) = (Stop::new(), Printed::default());
     std::thread::scope(|scope| {
-        let client =
-            scope.spawn(|| run(&exchange.url(), &stop, &printed, |c| c.listen(&[], false)));
+        let client = scope.spawn(|| run(&exchange.url, &stop, &printed, |c| c.listen(&[], false)));
         exchange.deliver(1, 0, "hello: world");
         exchange.deliver(9, 0, "who am I");
         exchange.deliver(9, 0, "again");
@@ -413,7 +382,7 @@ fn listen_sync_takes_what_is_there_and_ends() {
     ] {
         let exchange = Exchange::new(State { mail: mail(), ..three() });
         let printed = Printed::default();
-        run(&exchange.url(), &Stop::new(), &printed, |c| c.listen(&chosen, true)).unwrap();
+        run(&exchange.url, &Stop::new(), &printed, |c| c.listen(&chosen, true)).unwrap();
         assert_eq!((printed.out.text(), printed.aside.text()), (out, aside));
     }
 }
@@ -424,7 +393,7 @@ fn mail_that_fills_our_queue_before_an_answer_is_taken_and_printed_aside() {
     let mail = (0..120).map(|number| (1, 0, format!("{number}"))).collect();
     let exchange = Exchange::new(State { mail, ..three() });
     let printed = Printed::default();
-    let list = run(&exchange.url(), &Stop::new(), &printed, |c| c.users()).unwrap();
+    let list = run(&exchange.url, &Stop::new(), &printed, |c| c.users()).unwrap();
     assert_eq!(list.len(), 3);
     let wanted: String =
         (0..120).map(|number| format!("bartek (1970-01-02 00:00:00 UTC): {number}\n")).collect();
@@ -436,9 +405,9 @@ fn listen_notices_that_the_exchange_is_gone() {
     for ours in [true, false] {
         let exchange = Exchange::new(three());
         let (stop, printed) = (Stop::new(), Printed::default());
-        let url = exchange.url();
+        let url = &exchange.url;
         std::thread::scope(|scope| {
-            let client = scope.spawn(|| run(&url, &stop, &printed, |c| c.listen(&[], false)));
+            let client = scope.spawn(|| run(url, &stop, &printed, |c| c.listen(&[], false)));
             exchange.deliver(1, 0, "one");
             until("a line", || !printed.out.text().is_empty());
             if ours { exchange.client() } else { *exchange.queue }.remove().unwrap();

@@ -1,9 +1,9 @@
 //! Against an exchange of a few lines on a queue of its own, written from the original document.
 
-use super::super::tests::{Printed, run, until, with_key};
+use super::super::tests::{Fake, Printed, run, until};
 use super::*;
-use centrala_sysv::{Errno, Receive, Removed};
-use std::sync::{Arc, Mutex};
+use centrala_sysv::{Errno, Receive};
+use std::sync::Mutex;
 
 /// A request: type, id, topic, number and the text's field.
 type Seen = (i64, i32, i32, i32, Vec<u8>);
@@ -23,19 +23,11 @@ struct State {
     mail: Vec<(i64, i32, &'static str)>,
 }
 
-struct Exchange {
-    queue: Removed,
-    key: i32,
-    state: Arc<Mutex<State>>,
-}
+type Exchange = Fake<State>;
 
 impl Exchange {
     fn new(state: State) -> Exchange {
-        let (key, queue) = with_key();
-        let state = Arc::new(Mutex::new(state));
-        let (id, shared) = (*queue, state.clone());
-        std::thread::spawn(move || while serve(id, &shared).is_ok() {});
-        Exchange { queue, key, state }
+        Fake::serving("topics://anna@", state, serve, |_| {})
     }
 
     fn run<T>(
@@ -44,18 +36,7 @@ impl Exchange {
         printed: &Printed,
         command: impl FnOnce(&mut dyn Client) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        run(&format!("topics://anna@{}", self.key), stop, printed, command)
-    }
-
-    /// Runs a command to its end; nothing may be printed.
-    fn does<T>(
-        &self,
-        command: impl FnOnce(&mut dyn Client) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        let printed = Printed::default();
-        let done = self.run(&Stop::new(), &printed, command);
-        assert_eq!((printed.out.text(), printed.aside.text()), (String::new(), String::new()));
-        done
+        run(&self.url, stop, printed, command)
     }
 
     fn seen(&self) -> Vec<Seen> {

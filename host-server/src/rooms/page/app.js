@@ -9,6 +9,7 @@ import { ListView } from "./list.js";
 import { Notices } from "./notices.js";
 import { Session } from "./session.js";
 import { Socket } from "./socket.js";
+import { wrongName } from "./text.js";
 import { ThreadView } from "./thread.js";
 
 const address = new URL("socket.io/?EIO=4&transport=websocket", location.href);
@@ -24,6 +25,8 @@ const notices = new Notices(session);
 /** On a phone the list and the chat are two pages, and a focus in a text opens the keyboard. */
 const narrow = matchMedia("(max-width: 46rem)");
 let countdown = 0;
+/** A log-in that takes longer (milliseconds) is shown. */
+const SLOW = 700;
 
 session.onimage = (id, type, data) => images.put(id, type, data);
 session.onchange = (what, detail) => {
@@ -36,6 +39,7 @@ session.onchange = (what, detail) => {
       list.changed();
       notices.count();
       drawHeader();
+      if (session.chat) drawBanner();
       break;
     case "log":
       drawRoom();
@@ -186,15 +190,19 @@ function drawRoom() {
 }
 
 function drawBanner() {
-  const banner = byId("banner");
-  const { chat, room, state } = session;
+  const { chat, chats, room, state } = session;
   let [text, label, act] = ["", "", null];
+  // Not told again each second by a screen reader.
+  let aside = "";
   if (state !== "in") {
     [label, act] = ["Try now", () => session.connectNow()];
     const seconds = Math.ceil((session.retryAt - Date.now()) / 1000);
-    text = seconds > 0 ? `No connection. Next try in ${seconds} s.` : "No connection. Connecting…";
+    text = "No connection.";
+    aside = seconds > 0 ? ` Next try in ${seconds} s.` : " Connecting…";
+  } else if (room.state === "outside" && chats.nameless(chat)) {
+    text = "There is no such advert.";
   } else if (room.state === "outside") {
-    text = `You have not joined ${session.chats.title(chat)}. Who joins gets all that is said in it.`;
+    text = `You have not joined ${chats.title(chat)}. Who joins gets all that is said in it.`;
     [label, act] = ["Join", join];
   } else if (room.state === "refused") {
     text = `This chat cannot be entered: ${room.reason}`;
@@ -203,16 +211,26 @@ function drawBanner() {
   } else {
     text = room.notice;
   }
-  banner.hidden = text === "";
-  const old = banner.querySelector("button");
-  if (banner.firstChild?.textContent !== text || old?.textContent !== (label || undefined)) {
-    const focused = old !== null && old === document.activeElement;
-    const kind = label === "Join" ? "primary" : "outlined";
-    const button = label ? el("button", { type: "button", class: kind, onclick: act }, label) : "";
-    banner.replaceChildren(el("span", {}, text), button);
-    if (focused && label) button.focus();
-  }
+  showBanner(text, aside, label, act);
   byId("composer").hidden = ["outside", "refused"].includes(room.state);
+}
+
+/** Changes only what is another than before: it is told, and may have the focus. */
+function showBanner(text, aside, label, act) {
+  const banner = byId("banner");
+  const [words, rest] = [byId("banner-text"), byId("banner-aside")];
+  if (words.textContent !== text) words.textContent = text;
+  rest.textContent = aside;
+  const old = banner.querySelector("button");
+  if ((old?.textContent ?? "") !== label) {
+    const focused = old !== null && old === document.activeElement;
+    old?.remove();
+    const kind = label === "Join" ? "primary" : "outlined";
+    const button = label ? el("button", { type: "button", class: kind, onclick: act }, label) : null;
+    if (button) banner.append(button);
+    if (focused) (button ?? byId("chat-title")).focus();
+  }
+  banner.hidden = text === "";
 }
 
 function join() {
@@ -248,8 +266,9 @@ function showImage(row, blob) {
 byId("log-in-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const name = byId("name").value.trim();
-  if (name === "") {
-    showLogInError("Please say who you are.");
+  const wrong = name === "" ? "Please say who you are." : wrongName(name);
+  if (wrong !== "") {
+    showLogInError(wrong);
     byId("name").focus();
     return;
   }
@@ -278,7 +297,8 @@ byId("advert-form").addEventListener("submit", async (event) => {
   const error = byId("advert-error");
   const name = byId("advert-name").value.trim();
   try {
-    if (name === "") throw new Error("An advert needs a name.");
+    const wrong = name === "" ? "An advert needs a name." : wrongName(name);
+    if (wrong !== "") throw new Error(wrong);
     const anons = await session.createAdvert(name);
     byId("advert-dialog").close();
     openNow(`${anons}/0`);
@@ -323,5 +343,11 @@ document.addEventListener("visibilitychange", () => {
 session.attend(document.visibilityState === "visible");
 
 const again = sessionStorage.getItem("centrala.in");
-if (again) logIn(again, "").catch((error) => showLogIn(error.message));
-else showLogIn("");
+if (again) {
+  byId("name").value = again;
+  // Mostly the chats are there at once; where they are not, a person sees why.
+  const slow = setTimeout(() => (byId("log-in").hidden = false), SLOW);
+  logIn(again, "").catch((error) => showLogIn(error.message)).finally(() => clearTimeout(slow));
+} else {
+  showLogIn("");
+}

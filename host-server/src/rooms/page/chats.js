@@ -36,6 +36,8 @@ class Chat {
     this.kind = kindOf(anons, chat);
     /** Whether it is one of the person's chats, and not only looked at. */
     this.mine = false;
+    /** Whether the server did not let the person enter it: there may be no such chat. */
+    this.refused = false;
     /** The newest message id that the page heard of. */
     this.newest = 0;
     /** Where it stands in the list: what was talked in last has the highest. */
@@ -127,7 +129,7 @@ export class Chats {
   /** Which a person has, newest talk first, then by name. */
   get list() {
     return [...this.#chats.values()]
-      .filter((chat) => chat.mine)
+      .filter((chat) => chat.mine && !chat.refused)
       .sort((a, b) => b.order - a.order || this.title(a).localeCompare(this.title(b)));
   }
 

@@ -113,6 +113,12 @@ mod tests {
     }
 
     #[test]
+    fn the_page_takes_names_as_long_as_the_exchange_does() {
+        let longest = centrala_core::name::NAME_LENGTH - 1;
+        assert!(text("text.js").contains(&format!("LONGEST_NAME = {longest};")));
+    }
+
+    #[test]
     fn the_page_has_no_script_or_style_that_its_policy_forbids() {
         let html = text("index.html");
         for forbidden in ["<style", " style=", " onclick=", " onload=", "javascript:", "//"] {

@@ -121,6 +121,7 @@ export class Session {
     if (key === null) return;
     const { anons, chat } = parseKey(key);
     const entry = this.chats.add(anons, chat);
+    if (this.chats.nameless(entry)) this.#refresh();
     this.room = { state: "entering", reason: "", fresh: entry.unread, notice: "" };
     entry.mine ||= join || entry.kind !== "room";
     entry.read();
@@ -290,10 +291,11 @@ export class Session {
       const [, entered, reason] = await asked;
       if (entered === -1) {
         this.outgoing.refuse(key, reason);
+        this.chats.add(anons, chat).refused = true;
         if (key === this.open) Object.assign(this.room, { state: "refused", reason });
       } else {
         this.#entered.add(key);
-        this.chats.add(anons, chat).mine = true;
+        Object.assign(this.chats.add(anons, chat), { mine: true, refused: false });
         await this.#catchUp(key);
         if (key === this.open) this.room.state = "in";
         this.onchange("list");

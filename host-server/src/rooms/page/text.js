@@ -1,4 +1,21 @@
-// A message's text for the page: text nodes, and links for addresses that are plainly meant so.
+// Texts of people: what may be a name, and a message's text for the page: text nodes, and links for
+// addresses that are plainly meant so.
+
+/** Bytes that a name may have. */
+export const LONGEST_NAME = 29;
+
+/** Why a text, without the space around it, is no name: a sentence, or "" if it is one. */
+export function wrongName(text) {
+  const bytes = new TextEncoder().encode(text).length;
+  if (bytes > LONGEST_NAME) {
+    const accents = bytes > text.length ? ", and a letter with an accent counts as two" : "";
+    return `A name has at most ${LONGEST_NAME} characters${accents}: this has ${bytes}.`;
+  }
+  if (/^[~#]/.test(text)) return `A name does not begin with “${text[0]}”.`;
+  if (text.includes("/")) return "A name has no “/”.";
+  if (/\p{Cc}/u.test(text)) return "A name has no control characters.";
+  return text.includes("  ") ? "A name has no two spaces in a row." : "";
+}
 
 const ADDRESS = /\bhttps?:\/\/[^\s<>"'`]+/gu;
 /** What ends a sentence, or closes what was opened before the address, is not of it. */

@@ -230,6 +230,21 @@ test("an advert that is not joined is not joined by looking at it", async (t) =>
   assert.ok(session.chats.list.some(({ key }) => key === "7/0"));
 });
 
+test("a chat that the server does not let in is none of the person's, until it does", async (t) => {
+  const { wire, session } = await room(t);
+  wire.mute.add("join-chat");
+  session.openChat("0/99");
+  await ticks();
+  wire.say("join-chat-response", 0, -1, "No such user");
+  await ticks();
+  assert.equal(session.room.state, "refused");
+  assert.deepEqual(session.chats.list.map(({ key }) => key), ["1/0"]);
+  session.enterAgain();
+  wire.say("join-chat-response", 0, 99, "OK");
+  await ticks();
+  assert.ok(session.chats.list.some(({ key }) => key === "0/99"));
+});
+
 test("messages elsewhere are counted, and those before the eyes are not", async (t) => {
   const { wire, session, changes } = await room(t);
   wire.say("new-msg-notification", ...said(3, "ola", "a", 0, 2));

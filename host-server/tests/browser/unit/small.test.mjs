@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { module } from "./modules.mjs";
 
-const { pieces } = await module("text.js");
+const { LONGEST_NAME, pieces, wrongName } = await module("text.js");
 const { LONGEST, Images, check, nameOf, typeOf } = await module("images.js");
 
 test("only addresses of the web become links, without what ends the sentence", () => {
@@ -17,6 +17,21 @@ test("only addresses of the web become links, without what ends the sentence", (
     assert.deepEqual(pieces(text), [text]);
   }
   assert.deepEqual(pieces(""), []);
+});
+
+test("a name that the exchange would not take is refused with the rule that it breaks", () => {
+  for (const name of ["anna", "Jan Kowal", "x".repeat(LONGEST_NAME), "ą~#"]) assert.equal(wrongName(name), "", name);
+  for (const [name, why] of [
+    ["x".repeat(LONGEST_NAME + 1), /at most 29 characters: this has 30\./],
+    ["ą".repeat(15), /an accent counts as two: this has 30\./],
+    ["#anna", /begin with “#”/],
+    ["~1", /begin with “~”/],
+    ["a/b", /no “\/”/],
+    ["a  b", /two spaces/],
+    ["a\tb", /control/],
+  ]) {
+    assert.match(wrongName(name), why, name);
+  }
 });
 
 test("the bytes tell an image's type, and no name does", async () => {
