@@ -86,6 +86,12 @@ pub trait Outbox {
     /// that fails.
     fn promise(&mut self, to: Link, granted: &[u8], refused: &[u8]);
 
+    /// The promise just given to `to` says that `link` is logged in, and this is the log-in's number.
+    /// Where it leaves as it was refused, the host says so
+    /// ([`log_in_refused`](crate::exchange::Exchange::log_in_refused)). Not for a host that never
+    /// refuses what was promised.
+    fn logged_in(&mut self, _to: Link, _link: Link, _log_in: u32) {}
+
     /// A question for the host, to be answered later with its token
     /// ([`answer_question`](crate::exchange::Exchange::answer_question)). At most one is open for each link.
     fn ask(&mut self, token: Token, ask: Ask<'_>);

@@ -1,5 +1,32 @@
 //! Memory for an exchange, declared in one place.
 
+/// Lends every table of a place that has them by their names in
+/// [`Tables`](crate::exchange::Tables): arrays, vectors, boxes.
+#[macro_export]
+macro_rules! lend_tables {
+    ($place:expr) => {
+        $crate::exchange::Tables {
+            users: &mut $place.users,
+            user_index: &mut $place.user_index,
+            groups: &mut $place.groups,
+            group_index: &mut $place.group_index,
+            memberships: &mut $place.memberships,
+            chats: &mut $place.chats,
+            chat_index: &mut $place.chat_index,
+            sessions: &mut $place.sessions,
+            session_index: &mut $place.session_index,
+            messages: &mut $place.messages,
+            bodies: &mut $place.bodies,
+            entries: &mut $place.entries,
+            timers: &mut $place.timers,
+            questions: &mut $place.questions,
+            fan: &mut $place.fan,
+            fan_dialects: &mut $place.fan_dialects,
+            scratch: &mut $place.scratch,
+        }
+    };
+}
+
 /// Declares a type that holds every table of an exchange, with its sizes, and lends them.
 ///
 /// `chats` may be left out where no dialect has private chats.
@@ -56,9 +83,8 @@ macro_rules! storage {
             messages: [$crate::table::Slot<$crate::exchange::Message>; $messages],
             bodies: [u8; $messages * $message_length],
             entries: [$crate::table::Slot<$crate::exchange::Entry>; $entries],
-            // Each entry may wait for a receipt, each session for its client, and as many answers
-            // to log-ins that were refused to be fetched; and mail for room in memory.
-            timers: [$crate::table::Slot<$crate::exchange::Timer>; $entries + 2 * $sessions + 1],
+            timers: [$crate::table::Slot<$crate::exchange::Timer>;
+                $crate::exchange::timers_for($entries, $sessions)],
             questions: [$crate::table::Slot<$crate::exchange::Question>; $questions],
             // A message goes to each session at most once.
             fan: [$crate::exchange::Link; $sessions],
@@ -88,7 +114,7 @@ macro_rules! storage {
                     messages: [Slot::EMPTY; $messages],
                     bodies: [0; $messages * $message_length],
                     entries: [Slot::EMPTY; $entries],
-                    timers: [Slot::EMPTY; $entries + 2 * $sessions + 1],
+                    timers: [Slot::EMPTY; $crate::exchange::timers_for($entries, $sessions)],
                     questions: [Slot::EMPTY; $questions],
                     fan: [$crate::exchange::Link::NONE; $sessions],
                     fan_dialects: [0; $sessions],
@@ -98,25 +124,7 @@ macro_rules! storage {
 
             /// Lends the tables to an exchange. They must be empty.
             $vis fn lend(&mut self) -> $crate::exchange::Tables<'_> {
-                $crate::exchange::Tables {
-                    users: &mut self.users,
-                    user_index: &mut self.user_index,
-                    groups: &mut self.groups,
-                    group_index: &mut self.group_index,
-                    memberships: &mut self.memberships,
-                    chats: &mut self.chats,
-                    chat_index: &mut self.chat_index,
-                    sessions: &mut self.sessions,
-                    session_index: &mut self.session_index,
-                    messages: &mut self.messages,
-                    bodies: &mut self.bodies,
-                    entries: &mut self.entries,
-                    timers: &mut self.timers,
-                    questions: &mut self.questions,
-                    fan: &mut self.fan,
-                    fan_dialects: &mut self.fan_dialects,
-                    scratch: &mut self.scratch,
-                }
+                $crate::lend_tables!(self)
             }
         }
     };

@@ -4,6 +4,8 @@
 //! is asked for while the server runs: passwords, and the newest [`MOST`] messages of all histories
 //! together, with what users have seen of them.
 
+mod texts;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use centrala_store::{Conversation, Image, KeptMessage, PLACES};
 use crate::rooms::Index;
 use crate::rooms::index::InMemory;
 use crate::store::{Committed, Keep, Read};
+use texts::{Place, Texts};
 
 /// Messages of all histories together, the newest.
 pub const MOST: usize = 16_384;
@@ -34,16 +37,11 @@ fn key(from: u32, to: u32, group: u32, about: u32) -> Key {
 struct Kept {
     /// All of it but its text.
     posted: Posted<'static>,
-    /// The memory of a message that made room for it.
-    text: Vec<u8>,
+    text: Place,
     image: bool,
 }
 
 impl Kept {
-    fn message(&self) -> KeptMessage {
-        KeptMessage::from(&Posted { text: &self.text, ..self.posted })
-    }
-
     fn key(&self) -> Key {
         let Posted { from, to, group, about, .. } = self.posted;
         key(from, to, group, about)
@@ -66,6 +64,7 @@ pub struct Memory {
     images: InMemory,
     /// By rising sequence.
     history: VecDeque<Kept>,
+    texts: Texts,
     /// By user and conversation; of all direct messages it is `None`.
     seen: HashMap<(u32, Option<Key>), u64>,
 }
@@ -91,18 +90,17 @@ impl Memory {
         if posted.group == 0 && (posted.from == 0 || posted.to == 0) {
             return;
         }
-        let mut text = Vec::new();
         if self.history.len() >= MOST
             && let Some(oldest) = self.history.pop_front()
         {
             if oldest.image {
                 self.forget_images();
             }
-            text = oldest.text;
-            text.clear();
+            if let Some(oldest) = self.history.front() {
+                self.texts.forget_before(oldest.text);
+            }
         }
-        text.reserve_exact(posted.text.len());
-        text.extend_from_slice(posted.text);
+        let text = self.texts.put(posted.text);
         let (posted, image) = (Posted { text: &[], ..*posted }, image.is_some());
         self.history.push_back(Kept { posted, text, image });
     }
@@ -118,6 +116,7 @@ impl Memory {
             group != 0 || (from != user && to != user)
         });
         self.forget_images();
+        self.close_gaps();
         for kept in self.history.iter_mut().filter(|kept| kept.posted.from == user) {
             kept.posted.from = 0;
         }
@@ -134,6 +133,19 @@ impl Memory {
             group != number && about != number
         });
         self.forget_images();
+        self.close_gaps();
+    }
+
+    fn message_of(&self, kept: &Kept) -> KeptMessage {
+        KeptMessage::from(&Posted { text: self.texts.get(kept.text), ..kept.posted })
+    }
+
+    /// Texts between others are gone: their memory would stay as long as what is older.
+    fn close_gaps(&mut self) {
+        let texts = std::mem::take(&mut self.texts);
+        for kept in &mut self.history {
+            kept.text = self.texts.put(texts.get(kept.text));
+        }
     }
 
     /// Of messages that are gone.
@@ -226,12 +238,12 @@ impl Keep for Memory {
     fn messages(&self, of: Conversation, at: Vec<u64>, answer: Read<Vec<KeptMessage>>) {
         let key = self.key(of);
         let kept = at.into_iter().filter_map(|sequence| self.find(sequence));
-        let kept = kept.filter(|kept| kept.key() == key).map(Kept::message);
+        let kept = kept.filter(|kept| kept.key() == key).map(|kept| self.message_of(kept));
         answer(Ok(kept.collect()));
     }
 
     fn message(&self, sequence: u64, answer: Read<Option<KeptMessage>>) {
-        answer(Ok(self.find(sequence).map(Kept::message)));
+        answer(Ok(self.find(sequence).map(|kept| self.message_of(kept))));
     }
 
     fn counts(&self, user: u32, chats: Vec<Chat>, answer: Read<Vec<Count>>) {

@@ -260,6 +260,10 @@ impl Outbox for Out {
         self.charge_reply(to, bytes);
     }
 
+    fn logged_in(&mut self, to: Link, link: Link, log_in: u32) {
+        self.push(to, What::LoggedIn(link, log_in));
+    }
+
     fn ask(&mut self, token: Token, ask: Ask<'_>) {
         self.queues.asked(token);
         self.rooms.asks(token);

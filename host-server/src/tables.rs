@@ -100,25 +100,7 @@ impl Memory {
 
     /// Lends it to an exchange, for the one time that it is empty.
     pub fn lend(&mut self) -> Tables<'_> {
-        Tables {
-            users: &mut self.users,
-            user_index: &mut self.user_index,
-            groups: &mut self.groups,
-            group_index: &mut self.group_index,
-            memberships: &mut self.memberships,
-            chats: &mut self.chats,
-            chat_index: &mut self.chat_index,
-            sessions: &mut self.sessions,
-            session_index: &mut self.session_index,
-            messages: &mut self.messages,
-            bodies: &mut self.bodies,
-            entries: &mut self.entries,
-            timers: &mut self.timers,
-            questions: &mut self.questions,
-            fan: &mut self.fan,
-            fan_dialects: &mut self.fan_dialects,
-            scratch: &mut self.scratch,
-        }
+        centrala_core::lend_tables!(self)
     }
 }
 

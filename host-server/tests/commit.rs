@@ -11,7 +11,7 @@ use centrala_core::dialect::direct::{MESSAGE, OFFLINE, RESPONSE};
 use centrala_core::dialect::topics::request;
 use centrala_core::host::{NoRoom, Record, Store};
 use centrala_store::Restored;
-use centrala_sysv::Queue;
+use centrala_sysv::{Queue, Removed};
 use centralad::config::Config;
 use centralad::server::{Server, Stop};
 use centralad::store::{Committed, Keep};
@@ -240,6 +240,34 @@ fn nothing_tells_of_a_new_user_before_it_is_durable() {
     assert!(anna.got_nothing(), "nothing is promised yet");
     commit.succeeds();
     assert_eq!(anna.next().3, "404");
+}
+
+#[test]
+fn a_log_in_that_was_refused_as_its_commit_failed_is_none() {
+    let server = Running::start();
+    let mut anna = connect(&server, "anna");
+    absent(&server, "celina");
+    let queue = Queue::open(server.queue).unwrap();
+    let kim = Topics::log_in_at(queue, key(), "kim");
+    anna.send(MESSAGE, 1, "celina", "in the first commit");
+    let first = server.committing();
+    let mut bartek = connect(&server, "bartek");
+    bartek.send(MESSAGE, 2, "celina", "in the second commit");
+    // Applied by when what is behind it is.
+    bartek.send(MESSAGE, 3, "kim", "behind it");
+    assert!(kim.next(0).2.ends_with("behind it"));
+    let own = key();
+    let (jan, _) = Queue::create(own, 0o600).unwrap();
+    let jan = Topics { queue: Removed(jan), server: queue, key: own, id: own };
+    jan.ask(request::LOG_IN, 0, 0, "jan");
+    // What comes into the queue behind it is answered behind it.
+    kim.ask(request::ALL_TOPICS, 0, 0, "");
+    assert_eq!(kim.next(1).2, "");
+    first.succeeds();
+    server.committing().fails();
+    assert_eq!(jan.log_in_answer(), -2);
+    // Neither the name nor the key is taken.
+    assert_eq!(jan.try_log_in("jan"), kim.id + 2);
 }
 
 /// A client of `topics` who has been sent something, and whose queue is full of what is not the

@@ -82,14 +82,16 @@ fn histories_and_counts_come_in_parts_and_survive_a_restart() {
     let mut anna = log_in(&server, "anna");
     ask_for_pages(&mut anna);
     assert_eq!(counts(&mut anna), [(Chat::User(2), 250, 0)]);
-    // The numbers of messages go on.
+    // The numbers of messages go on, and none is given again.
     anna.ask(&Request::History { chat: Chat::User(2), before: None, limit: 1 });
     anna.done();
     let last = anna.said.drain(..).next().unwrap().0;
     say(&mut anna, user(2), 251, 1);
     anna.ask(&Request::History { chat: Chat::User(2), before: None, limit: 1 });
     anna.done();
-    assert_eq!(anna.said.drain(..).next(), Some((last + 1, "251".into())));
+    let (number, text) = anna.said.drain(..).next().unwrap();
+    // Some are skipped, as the server was killed.
+    assert!(number > last && text == "251", "{number} behind {last}: {text}");
 }
 
 #[test]

@@ -11,9 +11,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use centrala_core::dialect::direct::{Frame, Look, MESSAGE, RESPONSE};
+use centrala_core::dialect::native::{Chat, Request};
 use centrala_core::host::{Mail, Posted, Record, Store as _};
 use centrala_store::Options;
 use centralad::poll::{Event, Interest, Poll, Source};
+use common::native::Native;
 use common::{Server, key};
 
 const MORE: &str = "[limits]\nmail = 1000000000\nmail_per_user = 1000000000\nhistory = 1000000000\n\
@@ -240,5 +242,50 @@ fn a_start_with_a_million_messages_that_wait() {
         );
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+}
+
+/// What reading a conversation costs, wherever in it the page lies, of a server that does nothing
+/// else: from the request of a client of `native` to the last line of the answer.
+#[test]
+#[ignore = "a measurement"]
+fn reading_a_page_of_a_conversation_of_100_000_messages() {
+    const MESSAGES: u64 = 100_000;
+    const PAGES: usize = 201;
+    let data = tempfile::tempdir().unwrap();
+    let (mut store, _) = centrala_store::Store::open(data.path(), &options()).unwrap();
+    for (number, name) in [(1, &b"anna"[..]), (2, b"bartek")] {
+        store.write(Record::User { number, name, secret: None }).unwrap();
+    }
+    let text = [b'x'; TEXT];
+    for n in 1..=MESSAGES {
+        let posted = Posted { sequence: FIRST + n, from: 2, to: 1, text: &text, ..Posted::NONE };
+        store.write(Record::Posted(posted)).unwrap();
+        if n % 1000 == 0 {
+            store.commit().unwrap();
+        }
+    }
+    store.close().unwrap();
+    let more = format!("{MORE}[native]\nlisten = \"127.0.0.1:0\"\n");
+    let server = Server::with_data(key(), Some(data.path()), "", &more);
+    let mut anna = Native::log_in(server.native.unwrap(), "anna");
+    for (place, before) in
+        [("newest", None), ("middle", Some(MESSAGES / 2)), ("oldest", Some(1001))]
+    {
+        for limit in [20, 100, 1000] {
+            let mut times: Vec<Duration> = (0..PAGES)
+                .map(|_| {
+                    let begin = Instant::now();
+                    anna.ask(&Request::History { chat: Chat::User(2), before, limit });
+                    anna.done();
+                    let time = begin.elapsed();
+                    assert_eq!(anna.said.drain(..).count(), limit as usize);
+                    time
+                })
+                .collect();
+            times.sort();
+            let (median, most) = (times[PAGES / 2], times[PAGES * 99 / 100]);
+            println!("{limit} messages of the {place}: p50 {median:?}, p99 {most:?}");
+        }
     }
 }

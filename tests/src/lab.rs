@@ -120,6 +120,8 @@ pub struct Desk {
     pub notes: Vec<Note>,
     /// How often `deliver` was called.
     pub calls: usize,
+    /// Log-ins that were promised: the link and the number of each.
+    pub log_ins: Vec<(Link, u32)>,
 }
 
 impl Desk {
@@ -156,6 +158,11 @@ impl Outbox for Desk {
     }
     fn promise(&mut self, to: Link, granted: &[u8], refused: &[u8]) {
         self.give(to, Given::Promise { granted: granted.to_vec(), refused: refused.to_vec() });
+    }
+    fn logged_in(&mut self, to: Link, link: Link, log_in: u32) {
+        let promise = self.given.get(&to.index()).and_then(|given| given.last());
+        assert!(matches!(promise, Some((_, Given::Promise { .. }))), "behind its promise");
+        self.log_ins.push((link, log_in));
     }
     fn ask(&mut self, token: Token, ask: Ask<'_>) {
         let (user, password) = match ask {

@@ -146,6 +146,32 @@ fn an_unknown_name_is_made_with_its_password_while_there_are_lanes() {
 }
 
 #[test]
+fn a_name_whose_place_is_taken_while_its_password_is_looked_at_is_not_made() {
+    let (mut lab, server) = lab_of(&["u1", "u2", "u3", "u4"]);
+    lab.send(server, &element(1, 0, 1, "new secret"));
+    lab.exchange.create_user(b"u5", &mut lab.shelf).unwrap();
+    let _ = lab.reply(Reply::Prepared(true));
+    lab.wait(5);
+    assert_eq!(inbox(&mut lab, server), [want(2, 0, 1, "Zly login\n")], "user 6 has no lane");
+    assert_eq!(lab.exchange.usage().users, 5);
+}
+
+#[test]
+fn nothing_is_delivered_before_a_log_in_is_answered_and_then_the_oldest_first() {
+    let (mut lab, server) = lab_of(&["ola", "jan"]);
+    let jan = lab.direct("jan");
+    lab.send(jan, &frame(0, 1, "jan", "ola", b"old"));
+    lab.send(server, &element(1, 0, 1, "ola"));
+    let ola = lab.desk.opened[0].0;
+    lab.send(jan, &frame(0, 2, "jan", "ola", b"new"));
+    with_io!(lab, room(ola, Room::of(1 << 20)));
+    assert_eq!(lab.got(ola), [[0u8; 0]; 0], "there may be others to be answered with it");
+    lab.wait(5);
+    assert_eq!(inbox(&mut lab, server)[0], want(2, 4, 0, "Zalogowano\n"));
+    assert_eq!(inbox(&mut lab, ola), [want(4, 5, 0, "old"), want(4, 5, 0, "new")]);
+}
+
+#[test]
 fn a_name_alone_waits_1_s_for_its_password_and_nobody_waits_for_it() {
     let (mut lab, server) = lab_of(&["ola", "jan"]);
     lab.exchange.set_password(1, true).unwrap();

@@ -294,6 +294,59 @@ fn mail_that_went_to_the_store_for_want_of_room_comes_when_there_is_some() {
 }
 
 #[test]
+fn a_page_that_is_older_than_the_end_of_a_group_or_a_sender_is_read_anew() {
+    for group in [true, false] {
+        let mut lab = lab();
+        let endpoint = lab.topics();
+        lab.subscriber(endpoint, 1000, "ola").unwrap();
+        let jan = lab.direct("jan");
+        lab.disconnect(jan);
+        lab.send(endpoint, &topic_request(2, 0, 0, 0, "t"));
+        lab.exchange.join(2, 1, -1, &mut lab.shelf).unwrap();
+        (0..5).for_each(|i| lab.send(endpoint, &topic_request(4, 0, 0, 3, &i.to_string())));
+        let jan = lab.direct("jan");
+        with_io!(lab, taken(jan, 4));
+        assert_eq!((lab.given(jan).len(), lab.desk.pages.len()), (4, 1));
+        match group {
+            true => lab.exchange.remove_group(1, &mut lab.shelf).unwrap(),
+            false => with_io!(lab, remove_user(1)).unwrap(),
+        }
+        lab.page();
+        assert_eq!(lab.given(jan), [], "it was asked for before that");
+        assert_eq!(lab.desk.pages.len(), 1);
+    }
+}
+
+#[test]
+fn the_end_of_a_membership_is_told_behind_its_last_message_from_the_store() {
+    let mut lab = lab();
+    let endpoint = lab.topics();
+    lab.subscriber(endpoint, 1000, "ola").unwrap();
+    let (jan, _) = lab.subscriber(endpoint, 1001, "jan").unwrap();
+    lab.send(endpoint, &topic_request(2, 0, 0, 0, "t"));
+    lab.send(endpoint, &topic_request(3, 1, 0, 6, ""));
+    lab.got(jan);
+    lab.room(jan, 0);
+    (0..7).for_each(|i| lab.send(endpoint, &topic_request(4, 0, 0, 3, &i.to_string())));
+    assert_eq!(lab.got(jan), [[0u8; 0]; 0], "two of them are in the store alone");
+    lab.room(jan, 1 << 20);
+    let mut got = Vec::new();
+    loop {
+        let given = lab.given(jan);
+        for given in &given {
+            got.push(topic_message(given.bytes()).2);
+            if let Given::Mail(_, mark) = given {
+                with_io!(lab, taken(jan, *mark));
+            }
+        }
+        if !lab.page() && given.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(got, ["t: 0", "t: 1", "t: 2", "t: 3", "t: 4", "t: 5", "0. t"]);
+}
+
+#[test]
 fn what_is_on_its_way_is_not_read_back_behind_something_more_urgent() {
     for confirmed in [false, true] {
         let mut lab = lab();

@@ -79,6 +79,7 @@ impl Exchange<'_> {
             question.user = 0;
         }
         self.forget_sender(user);
+        self.pages_are_stale();
         self.forget_chats_of(user);
         self.directory.remove_user(user);
         Ok(())
@@ -124,6 +125,7 @@ impl Exchange<'_> {
         self.directory.group(group).ok_or(Refused::NoSuch)?;
         store.write(Record::NoGroup { number: group }).map_err(|e| Refused::Full(e.into()))?;
         self.forget_group(group);
+        self.pages_are_stale();
         self.forget_chats_about(group);
         self.directory.remove_group(group);
         Ok(())

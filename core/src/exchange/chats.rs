@@ -238,13 +238,25 @@ impl Exchange<'_> {
         })
     }
 
-    /// A user enters a conversation.
-    pub(super) fn enter(&mut self, link: Link, tag: Tag, user: u32, chat: Chat, io: &mut Io<'_>) {
+    /// A user enters a conversation (`enters`), or leaves it, having seen all of it.
+    pub(super) fn visit(
+        &mut self,
+        link: Link,
+        tag: Tag,
+        user: u32,
+        chat: Chat,
+        enters: bool,
+        io: &mut Io<'_>,
+    ) {
         if !CONVERSES {
             return;
         }
-        let outcome = self.try_enter(link, user, chat, io).err().unwrap_or(Outcome::Done);
-        self.answer_about(link, tag, Kind::Enter, outcome, about(chat), io);
+        let (kind, done) = if enters {
+            (Kind::Enter, self.try_enter(link, user, chat, io))
+        } else {
+            (Kind::Exit, self.try_exit(link, user, chat, io))
+        };
+        self.answer_about(link, tag, kind, done.err().unwrap_or(Outcome::Done), about(chat), io);
     }
 
     fn try_enter(
@@ -269,15 +281,6 @@ impl Exchange<'_> {
             self.tell_presence(chat, user, true, io);
         }
         Ok(())
-    }
-
-    /// A user leaves a conversation, having seen all of it.
-    pub(super) fn exit(&mut self, link: Link, tag: Tag, user: u32, chat: Chat, io: &mut Io<'_>) {
-        if !CONVERSES {
-            return;
-        }
-        let outcome = self.try_exit(link, user, chat, io).err().unwrap_or(Outcome::Done);
-        self.answer_about(link, tag, Kind::Exit, outcome, about(chat), io);
     }
 
     fn try_exit(

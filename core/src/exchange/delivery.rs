@@ -1,5 +1,6 @@
 //! Out of the mailbox: what waits goes to a session that has room, until somebody has it.
 
+use super::log_in::Stage;
 use super::mailbox::{Message, text_at};
 use super::send::RECEIPTS;
 use super::sessions::About;
@@ -15,6 +16,9 @@ impl Exchange<'_> {
     pub(super) fn pump(&mut self, link: Link, io: &mut Io<'_>) {
         let Some(session) = self.sessions.get(link) else { return };
         let (dialect, owner) = (session.dialect, session.user);
+        if matches!(session.stage, Stage::Decided(_)) {
+            return;
+        }
         self.pump_entries(link, dialect, owner, io);
         if self.sessions.get(link).is_some_and(|session| session.waiting == [0, 0]) {
             self.read_on(owner, io);

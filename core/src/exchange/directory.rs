@@ -97,7 +97,7 @@ impl Empty for Group {
 pub struct Membership {
     pub(super) user: u32,
     pub(super) group: u32,
-    /// Messages still to come; -1 for ever; 0 while the last one is being delivered.
+    /// Messages still to come; -1 for ever; 0, or less than -1, while the last one is being delivered.
     pub(super) left: i32,
     /// Whether the user has entered the group's conversation.
     pub(super) entered: bool,

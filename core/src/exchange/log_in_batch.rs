@@ -20,6 +20,14 @@ impl Exchange<'_> {
         self.answer_batch(endpoint, io);
     }
 
+    /// Counts as if something waited for a session, so that nothing is given to it before the answer
+    /// to its log-in.
+    pub(super) fn hold(&mut self, link: Link, held: bool) {
+        let Some(session) = self.sessions.get_mut(link) else { return };
+        let [groups, _] = &mut session.waiting;
+        *groups = if held { groups.saturating_add(1) } else { groups.saturating_sub(1) };
+    }
+
     /// A log-in came in that is answered with others: these may still be on their way.
     pub(super) fn gather(&mut self, link: Link) {
         self.arrivals = self.arrivals.wrapping_add(1);
@@ -77,18 +85,23 @@ impl Exchange<'_> {
             if session.stage == Stage::Decided(Outcome::Done) {
                 session.stage = Stage::Answered;
                 self.wait_for(link, Class::Unread);
-                self.owe_mail(link);
+                self.hold(link, false);
                 self.pump(link, io);
             } else {
-                // Nobody to remember it; when it is over, what is left of so many is too old.
-                let some_left = (self.refusals as usize) < self.sessions.capacity();
-                if some_left && self.timers.arm(Class::Refused, endpoint.place()).is_ok() {
-                    self.refusals = self.refusals.saturating_add(1);
-                    self.refused = self.refused.saturating_add(1);
-                }
+                self.refusal_lies(endpoint);
                 io.out.close(link);
                 self.end(link, io);
             }
+        }
+    }
+
+    /// A refusal lies where any client may read any answer.
+    pub(super) fn refusal_lies(&mut self, endpoint: Link) {
+        // Nobody to remember it; when it is over, what is left of so many is too old.
+        let some_left = (self.refusals as usize) < self.sessions.capacity();
+        if some_left && self.timers.arm(Class::Refused, endpoint.place()).is_ok() {
+            self.refusals = self.refusals.saturating_add(1);
+            self.refused = self.refused.saturating_add(1);
         }
     }
 

@@ -17,7 +17,8 @@
 //!    [`Exchange::history_page`], [`Exchange::chats_page`]; then [`Exchange::receive`] again with
 //!    what was kept.
 //! 6. When [`Exchange::poll_timeout`] is due: [`Exchange::handle_timeout`].
-//! 7. When a link is gone: [`Exchange::disconnect`].
+//! 7. When a link is gone: [`Exchange::disconnect`]. When a log-in that was granted was refused after
+//!    all, as its commit failed: [`Exchange::log_in_refused`].
 //! 8. After a batch of these, let out what the outbox was given, as [`Outbox`](crate::host::Outbox) says.
 //!
 //! Getters come first below, then the calls above; what the host does to the directory is in
@@ -34,6 +35,7 @@ mod mailbox;
 mod offline;
 mod pages;
 mod places;
+mod refusals;
 mod send;
 mod sessions;
 mod steps;
@@ -45,7 +47,7 @@ pub use lists::Rows;
 pub use mailbox::{Entry, Message};
 pub use sessions::{Question, Session};
 
-use crate::dialect::{Decoded, Dialect};
+use crate::dialect::{Decoded, Dialect, SHARED};
 use crate::event::{Kind, Limit, Outcome, Party};
 use crate::host::{Io, Note, Room};
 use crate::limits::{Limits, MESSAGE_LENGTH_MAX, Registration};
@@ -63,7 +65,7 @@ pub type Token = Handle<Question>;
 
 /// The memory that the exchange works in. Every slice is lent by the caller, as long as that table
 /// shall be, and empty: [`Slot::EMPTY`], zero, `EMPTY` of its type. [`crate::storage!`] declares
-/// them together; a host may allocate them.
+/// them together; a host may allocate them, and lend them with [`crate::lend_tables!`].
 #[derive(Debug)]
 pub struct Tables<'a> {
     /// Places for users: [`places_for_users`].
@@ -90,7 +92,7 @@ pub struct Tables<'a> {
     pub bodies: &'a mut [u8],
     /// One for each message and each user it waits for.
     pub entries: &'a mut [Slot<Entry>],
-    /// One for each entry, two for each session, and one more.
+    /// So many as [`timers_for`] says.
     pub timers: &'a mut [Slot<Timer>],
     /// Questions open at once.
     pub questions: &'a mut [Slot<Question>],
@@ -100,6 +102,13 @@ pub struct Tables<'a> {
     pub fan_dialects: &'a mut [u8],
     /// For frames being encoded: [`scratch_len`].
     pub scratch: &'a mut [u8],
+}
+
+/// Timers for so many entries and sessions: each entry may wait for a receipt, each session for its
+/// client, and mail for room in memory. Where clients share an endpoint, as many answers to log-ins
+/// that were refused as there are sessions wait there to be fetched.
+pub const fn timers_for(entries: usize, sessions: usize) -> usize {
+    entries + sessions + (if SHARED { sessions } else { 0 }) + 1
 }
 
 /// Bytes of [`Tables::scratch`] for texts of up to `message_length` bytes: a delivery with all that
@@ -184,7 +193,7 @@ pub struct Exchange<'a> {
     addresses: Buckets<'a>,
     /// Mail in the store waits for room in memory, and a timer looks for it.
     starved: bool,
-    /// Log-ins that came to an endpoint which answers them together.
+    /// Log-ins so far: that came to an endpoint which answers them together, or bound a session.
     arrivals: u32,
     /// Timers of refused log-ins: of no session, and so at most as many as sessions.
     refusals: u32,

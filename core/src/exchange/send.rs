@@ -38,6 +38,9 @@ pub(super) const CONVERSATIONS: u8 = {
     mask
 };
 
+/// What is left of a membership whose last message only the store has: that says so when it goes.
+const ENDS_LATER: i32 = i32::MIN;
+
 /// Beside a dialect's bit in `fan_dialects`: whoever is behind the link has entered the
 /// conversation. No dialect has this bit.
 const ENTERED: u8 = 1 << 7;
@@ -308,13 +311,13 @@ impl Exchange<'_> {
                 }
             }
             let taken = go & !RECEIPTS != 0;
-            let mut kept = taken && !own;
+            let (mut kept, mut later) = (taken && !own, false);
             if !own && (!taken || (go & RECEIPTS) | owed != 0) {
                 let (flight, durable, behind) = (go & RECEIPTS, !taken, waits);
                 let stand = Stand { owed, flight, taken, durable, behind, last };
                 match self.keep(&mut post, user, stand, io) {
                     Ok(Kept::Here) => kept = true,
-                    Ok(Kept::InStore) => (kept, go) = (true, go & !RECEIPTS),
+                    Ok(Kept::InStore) => (kept, later, go) = (true, true, go & !RECEIPTS),
                     Err(limit) => {
                         self.not_kept(user, limit, io);
                         go &= !RECEIPTS;
@@ -327,6 +330,12 @@ impl Exchange<'_> {
             if left > 0 && kept {
                 any_ended |= last;
                 self.count_down(here, io);
+                if last
+                    && later
+                    && let Some(membership) = self.directory.membership_mut(here)
+                {
+                    membership.left = ENDS_LATER;
+                }
             }
             for (place, bit) in places(&sessions, go) {
                 let Some((link, session)) = self.sessions.occupant(place) else { continue };
@@ -417,14 +426,17 @@ impl Exchange<'_> {
         let mut place = self.directory.first_member(group);
         while let Some(membership) = self.directory.membership_at(place).copied() {
             place = membership.group_next;
-            if membership.left != 0 {
+            if !matches!(membership.left, 0 | ENDS_LATER) {
                 continue;
             }
             self.exit_group(membership.user, group, io);
             self.directory.leave(membership.user, group);
             let Some(user) = self.directory.user(membership.user) else { continue };
             let sessions = user.sessions;
-            let went = user.live & !self.owed_last(membership.user, group);
+            let went = match membership.left {
+                ENDS_LATER => 0,
+                _ => user.live & !self.owed_last(membership.user, group),
+            };
             for (place, _) in places(&sessions, went) {
                 if let Some(link) = self.sessions.handle(place) {
                     self.say_ended(link, group, io);

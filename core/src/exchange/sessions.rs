@@ -31,7 +31,7 @@ pub struct Session {
     pub(super) claimed: Name,
     /// Of the log-in.
     pub(super) tag: Tag,
-    /// Which log-in of an endpoint that answers them together, from 1.
+    /// Which log-in of all, from 1.
     pub(super) order: u32,
     /// When its last request came.
     pub(super) seen: u64,
@@ -325,8 +325,8 @@ impl Exchange<'_> {
                 None => self.answer(link, tag, Kind::List, Outcome::NoSuchGroup, io),
             },
             Request::NewChat { group } => self.new_chat(link, tag, user, group, io),
-            Request::Enter(chat) => self.enter(link, tag, user, chat, io),
-            Request::Exit(chat) => self.exit(link, tag, user, chat, io),
+            Request::Enter(chat) => self.visit(link, tag, user, chat, true, io),
+            Request::Exit(chat) => self.visit(link, tag, user, chat, false, io),
             Request::Say { chat, text } => {
                 self.say(&Draft { tag, text, link, from: user, ..Draft::NONE }, chat, io);
             }
@@ -496,6 +496,9 @@ impl Exchange<'_> {
             _ => 0,
         };
         io.out.promise(target, frame, rest.get(..len).unwrap_or(&[]));
+        if kind == Kind::LogIn && part == 0 {
+            io.out.logged_in(target, link, session.order);
+        }
         more
     }
 
@@ -505,19 +508,30 @@ impl Exchange<'_> {
         if !old.dialect.traits().log_in_renews {
             return false;
         }
-        let Session { room, progress, .. } = old;
+        self.log_out(link, &old, io);
+        true
+    }
+
+    /// Ends the session of a link that stays: it may log in anew.
+    pub(super) fn log_out(&mut self, link: Link, old: &Session, io: &mut Io<'_>) {
+        let Session { dialect, endpoint, address, chain, room, progress, user, .. } = *old;
         self.timers.cancel(old.timer);
-        self.unbind(link, &old);
+        self.unbind(link, old);
         if let Some(session) = self.sessions.get_mut(link) {
-            *session = Session { room, progress, ..Session::new(old.dialect) };
+            *session =
+                Session { endpoint, address, chain, room, progress, ..Session::new(dialect) };
         }
         // Whoever is behind the link now did not send these, and may use their ids anew.
         for message in self.messages.iter_mut().filter(|message| message.sender == link) {
             message.sender = Link::NONE;
         }
-        self.release(old.user, old.dialect, io);
-        self.wait_for(link, Class::Idle);
-        true
+        if dialect.traits().conversations {
+            self.exit_all(user, io);
+        }
+        self.release(user, dialect, io);
+        if !dialect.traits().conversations {
+            self.wait_for(link, if endpoint.is_none() { Class::Idle } else { Class::Lapse });
+        }
     }
 
     /// The user has no session there any more; whether it was this link's.

@@ -262,6 +262,15 @@ impl Exchange<'_> {
         false
     }
 
+    /// A user or a group is removed: what pages that are being read say of it holds no more.
+    pub(super) fn pages_are_stale(&mut self) {
+        for number in 1..=self.directory.high().0 {
+            if let Some(user) = self.directory.user_mut(number) {
+                user.tail.stale |= user.tail.reading;
+            }
+        }
+    }
+
     /// A message is settled: if it comes behind the tail, a page that is being read may have it.
     pub(super) fn settled_behind(&mut self, user: u32, key: Key) {
         if let Some(user) = self.directory.user_mut(user)

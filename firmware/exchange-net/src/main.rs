@@ -168,13 +168,15 @@ fn network(now: u64) -> &'static mut Network {
     let mut sockets =
         SocketSet::new(&mut STORAGE.init_with(|| [SocketStorage::EMPTY; SOCKETS])[..]);
     let mut buffers = RECEIVED.take().iter_mut().zip(TO_SEND.take());
-    let handles = core::array::from_fn(|_| {
+    let handles = core::array::from_fn(|number| {
         let (received, to_send) = buffers.next().expect("buffers for each socket");
         let (received, to_send) = (&mut received[..], &mut to_send[..]);
         let mut socket = Socket::new(SocketBuffer::new(received), SocketBuffer::new(to_send));
         socket.set_keep_alive(Some(KEEPALIVE));
         socket.set_timeout(Some(VANISHED));
         socket.set_nagle_enabled(false);
+        // Before the first frame is looked at: it may be of somebody who connects.
+        let _ = socket.listen(place(number).1);
         sockets.add(socket)
     });
     let stages = [Stage::Listening; SOCKETS];

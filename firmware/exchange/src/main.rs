@@ -108,13 +108,6 @@ static DIRECTS: ConstStaticCell<[Direct; DIRECT]> =
 static NATIVES: ConstStaticCell<[Native; NATIVE]> =
     ConstStaticCell::new([const { Native::EMPTY }; NATIVE]);
 
-/// Where records go.
-#[cfg(feature = "flash")]
-type Records = kept::Kept;
-#[cfg(not(feature = "flash"))]
-type Records = Volatile;
-#[cfg(not(feature = "flash"))]
-static STORE: ConstStaticCell<Volatile> = ConstStaticCell::new(Volatile);
 static EXCHANGE: StaticCell<Exchange<'static>> = StaticCell::new();
 static LINES: StaticCell<Switchboard> = StaticCell::new();
 
@@ -149,28 +142,22 @@ fn lines() -> ([Line<'static>; UARTS], [Uart; UARTS]) {
 #[inline(never)]
 fn switchboard(
     exchange: &'static mut Exchange<'static>,
-    lines: [Line<'static>; UARTS],
     store: &mut dyn Store,
-) -> &'static mut Switchboard {
-    first(LINES.try_init_with(|| Lines::new(exchange, lines, b"all", store)))
-}
-
-#[inline(never)]
-fn start() -> (&'static mut Switchboard, [Uart; UARTS], &'static mut Records) {
+) -> (&'static mut Switchboard, [Uart; UARTS]) {
     let (lines, uarts) = lines();
-    let exchange = exchange();
-    #[cfg(feature = "flash")]
-    let store = kept::open(exchange);
-    #[cfg(not(feature = "flash"))]
-    let store = first(STORE.try_take());
-    (switchboard(exchange, lines, store), uarts, store)
+    (first(LINES.try_init_with(|| Lines::new(exchange, lines, b"all", store))), uarts)
 }
 
 #[entry]
 fn main() -> ! {
     let peripherals = first(cortex_m::Peripherals::take());
     let mut clock = Clock::start(peripherals.SYST);
-    let (lines, mut uarts, store) = start();
+    let exchange = exchange();
+    #[cfg(feature = "flash")]
+    let store = kept::open(exchange);
+    #[cfg(not(feature = "flash"))]
+    let store = &mut Volatile;
+    let (lines, mut uarts) = switchboard(exchange, store);
     let mut watermark = Watermark::new();
     let mut users = [0; UARTS];
     let (tables, stack) = (Tables::BYTES, stack::size());

@@ -29,7 +29,9 @@ use centrala_core::host::Store;
 
 use crate::framing::{Framing, Next};
 pub use crate::office::TAKE_OVER;
-use crate::office::{ANSWER, Lent, Office, Wires};
+#[cfg(feature = "native")]
+use crate::office::Wires;
+use crate::office::{ANSWER, Lent, Office};
 #[cfg(feature = "native")]
 use crate::serial::{self, Serial};
 
@@ -118,8 +120,11 @@ impl<'l, 'a, const LINES: usize> Lines<'l, 'a, LINES> {
 
     /// Does what is due: frames that are whole, timers, and what has room again.
     pub fn turn(&mut self, lent: &mut Lent<'_>) {
+        #[cfg(feature = "native")]
         let encoded = self.lines.each_ref().map(|line| line.dialect() != Dialect::Direct);
+        #[cfg(feature = "native")]
         let mut wires = Encoding { wires: &mut *lent.wires, encoded: &encoded };
+        #[cfg(feature = "native")]
         let lent = &mut Lent { now: lent.now, store: &mut *lent.store, wires: &mut wires };
         for number in 0..LINES {
             self.line_timeout(number, lent);
@@ -309,38 +314,36 @@ impl<'l, 'a, const LINES: usize> Lines<'l, 'a, LINES> {
 }
 
 /// Lines, some of which take frames only as they are encoded for a line.
+#[cfg(feature = "native")]
 struct Encoding<'w> {
     wires: &'w mut dyn Wires,
     encoded: &'w [bool],
 }
 
+#[cfg(feature = "native")]
 impl Encoding<'_> {
     fn encodes(&self, line: usize) -> bool {
         self.encoded.get(line).copied().unwrap_or(false)
     }
 }
 
+#[cfg(feature = "native")]
 impl Wires for Encoding<'_> {
     fn receive(&mut self, line: usize) -> Option<u8> {
         self.wires.receive(line)
     }
     fn free(&self, line: usize) -> usize {
         let free = self.wires.free(line);
-        #[cfg(feature = "native")]
-        if self.encodes(line) {
-            return serial::room(free);
-        }
-        free
+        if self.encodes(line) { serial::room(free) } else { free }
     }
     fn is_empty(&self, line: usize) -> bool {
         self.wires.is_empty(line)
     }
     fn send(&mut self, line: usize, bytes: &[u8]) {
-        #[cfg(feature = "native")]
-        if self.encodes(line) {
-            return serial::send(bytes, &mut |bytes| self.wires.send(line, bytes));
+        match self.encodes(line) {
+            true => serial::send(bytes, &mut |bytes| self.wires.send(line, bytes)),
+            false => self.wires.send(line, bytes),
         }
-        self.wires.send(line, bytes);
     }
 }
 

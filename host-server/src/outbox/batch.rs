@@ -35,6 +35,8 @@ pub enum What {
     Part(Frame, bool),
     /// An answer that waits for the commit, and what leaves if that fails.
     Promise(Frame, Frame),
+    /// The promise before it says that this link is logged in, by the log-in of this number.
+    LoggedIn(Link, u32),
     /// The link's clients are those of this other link.
     Merge(Link),
     /// The end of the link.

@@ -186,6 +186,12 @@ impl Server<'_> {
                 let len = batch.frame(frame).len() as u32;
                 seat.queued_replies = seat.queued_replies.saturating_sub(len);
             }
+            What::LoggedIn(of, log_in) => {
+                if refused {
+                    self.undo_log_in(batch, i, of, log_in);
+                }
+                return;
+            }
             What::Run(_) | What::Merge(_) | What::Close | What::Done => {}
         }
         if !seat.touched {
@@ -195,7 +201,7 @@ impl Server<'_> {
         }
         match (port, what) {
             // A run is of connections alone, and let out by itself.
-            (_, What::Done | What::Run(_)) => {}
+            (_, What::Done | What::Run(_) | What::LoggedIn(..)) => {}
             (Port::Rooms, _) => self.out_to_rooms(batch, link, what, refused),
             (Port::Tcp(place), What::Close) => {
                 self.out.seats.remove(link);
@@ -218,7 +224,11 @@ impl Server<'_> {
                     | What::Reply(frame)
                     | What::Part(frame, _)
                     | What::Promise(frame, _) => connection.give(batch.frame(frame)),
-                    What::Run(_) | What::Merge(_) | What::Close | What::Done => {}
+                    What::Run(_)
+                    | What::Merge(_)
+                    | What::LoggedIn(..)
+                    | What::Close
+                    | What::Done => {}
                 }
             }
             (Port::Client(place), What::Close) => {
@@ -261,6 +271,25 @@ impl Server<'_> {
             // Only links of `rooms` are merged.
             (_, What::Merge(_)) => {}
         }
+    }
+
+    /// A log-in was refused after all, as its commit failed. What its client was not given comes back
+    /// where that can be; a connection, which stays, is given it.
+    fn undo_log_in(&mut self, batch: &mut Batch, i: usize, link: Link, log_in: u32) {
+        let port = self.out.seats.get(link).map(|seat| seat.port);
+        if let Some(Port::Client(_) | Port::Lane(..)) = port {
+            let mut held: Vec<Box<[u8]>> = Vec::new();
+            let mut each = |frame: &[u8]| held.push(frame.into());
+            batch.withdraw(link, i, &mut each);
+            self.out.withdraw(link, &mut each);
+            if let Some(seat) = self.out.seats.get(link) {
+                seat.queued = 0;
+            }
+            for frame in held.iter().rev() {
+                self.exchange.give_back(link, frame, lend!(self));
+            }
+        }
+        self.exchange.log_in_refused(link, log_in, lend!(self));
     }
 
     /// Sends a message to a client's queue or lane. Returns whether that took it; if not, it and all

@@ -130,7 +130,7 @@ impl Server<'_> {
                 rooms.close(link);
                 self.out.seats.remove(link);
             }
-            What::Run(_) | What::Done => {}
+            What::Run(_) | What::LoggedIn(..) | What::Done => {}
         }
     }
 

@@ -265,6 +265,11 @@ impl Topics {
     /// The id, or why not.
     pub fn try_log_in(&self, name: &str) -> i32 {
         self.ask_as(self.key, request::LOG_IN, 0, 0, name);
+        self.log_in_answer()
+    }
+
+    /// What is answered to a log-in.
+    pub fn log_in_answer(&self) -> i32 {
         let key = self.key.into();
         until("the answer to a log-in", || receive(self.server, key)).1
     }

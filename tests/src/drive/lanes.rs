@@ -76,6 +76,7 @@ impl Life<'_, '_> {
         } else {
             let awaits = alone && !open;
             model.arrivals.push(LogIn { claim, since, awaits, question: None, link: None });
+            model.arrived = since;
             model.lanes.asking = Some(model.arrivals.len() - 1);
         }
         let users = self.exchange.limits().lanes.users;
@@ -115,7 +116,11 @@ impl Life<'_, '_> {
     }
 
     fn lanes_client(&mut self, which: u8) -> Option<(Link, u32)> {
-        let link = pick(&self.of(Dialect::Lanes), which)?;
+        // Whoever does not know its number yet asks for nothing.
+        let arrivals = &self.world.model.arrivals;
+        let answered = |link: &Link| !arrivals.iter().any(|log_in| log_in.link == Some(*link));
+        let links: Vec<Link> = self.of(Dialect::Lanes).into_iter().filter(answered).collect();
+        let link = pick(&links, which)?;
         let user = self.client(link).user;
         Some((link, user))
     }
@@ -435,9 +440,8 @@ impl Model {
     /// How late an answer to a log-in may be.
     pub(super) fn audit_log_ins(&self, now: u64) {
         let open = self.arrivals.iter().any(|log_in| log_in.question.is_some());
-        let newest = self.arrivals.iter().map(|log_in| log_in.since).max().unwrap_or(now);
         for log_in in &self.arrivals {
-            let late = !log_in.awaits && !open && newest + GATHER <= now;
+            let late = !log_in.awaits && !open && self.arrived + GATHER <= now;
             assert!(!late, "{log_in:?} waits at {now}");
         }
     }

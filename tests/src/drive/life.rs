@@ -47,7 +47,7 @@ impl Life<'_, '_> {
         // What lay for a log-in that is not known any more is dropped, as the host drops it.
         lying.retain(|place, _| match place {
             Place::Endpoint(dialect, kind) => {
-                *dialect == Dialect::Lanes as u8 && *kind != lanes::LOG_IN_ANSWER
+                queues_live && *dialect == Dialect::Lanes as u8 && *kind != lanes::LOG_IN_ANSWER
             }
             Place::Queue(_) => queues_live,
         });

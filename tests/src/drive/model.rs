@@ -163,6 +163,8 @@ pub(super) struct Model {
     pub(super) lost: BTreeMap<u32, u32>,
     /// Log-ins of `lanes` that are not answered yet, in order.
     pub(super) arrivals: Vec<LogIn>,
+    /// When the newest of them came.
+    pub(super) arrived: u64,
     /// What was seen of them in this call.
     pub(super) lanes: Batch,
     /// Answers on lanes to numbers that nobody is logged in with.
@@ -374,6 +376,9 @@ impl Model {
     pub(super) fn ended(&mut self, link: Link) {
         let client = self.clients.remove(&link).expect("a link that was there");
         self.over.insert(link, client.user);
+        if client.dialect == Dialect::Rooms {
+            self.present.retain(|(user, _)| *user != client.user);
+        }
         self.arrivals.retain(|log_in| log_in.link != Some(link));
         for message in self.messages.values_mut() {
             if let Some(copy) = message.copies.get_mut(&client.user) {

@@ -105,6 +105,7 @@ extern "C" fn _start() -> ! {
         exchange.room(link, black_box(Room::of(0)), io);
         exchange.taken(link, number, io);
         exchange.not_taken(link, number, io);
+        exchange.log_in_refused(link, number, io);
         exchange.give_back(link, bytes, io);
         let reply = black_box(Reply::Verified(black_box(true)));
         let _ = black_box(exchange.answer_question(black_box(Token::NONE), reply, io));
