@@ -116,7 +116,7 @@ impl Client {
     }
 
     /// The next event.
-    pub fn next(&mut self) -> Got {
+    pub fn event(&mut self) -> Got {
         let name = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         match Event::decode(&self.frame()).expect("an event") {
             Event::Welcome { id, .. } => Got::Welcome(id),
@@ -135,27 +135,27 @@ impl Client {
     /// Asks, and expects that it is done as the next thing.
     pub fn done(&mut self, request: &Request<'_>, how: How) {
         let id = self.ask(request);
-        assert_eq!(self.next(), Got::Done(id, how), "{request:?}");
+        assert_eq!(self.event(), Got::Done(id, how), "{request:?}");
     }
 
     /// Asks, and expects to be refused.
     pub fn refused(&mut self, request: &Request<'_>, why: Refusal) {
         let id = self.ask(request);
-        assert_eq!(self.next(), Got::Refused(id, why), "{request:?}");
+        assert_eq!(self.event(), Got::Refused(id, why), "{request:?}");
     }
 
     /// Logs in. What comes for whoever was here before is passed over.
     pub fn hello(&mut self, name: &str) {
         let user = Who::Name(name.as_bytes());
         let id = self.ask(&Request::Hello { version: VERSION, user, password: b"" });
-        while self.next() != Got::Welcome(id) {}
+        while self.event() != Got::Welcome(id) {}
     }
 
     fn list(&mut self, list: List<'_>) -> Vec<String> {
         let id = self.ask(&Request::List(list));
         let mut names = Vec::new();
         loop {
-            match self.next() {
+            match self.event() {
                 Got::Row(name) => names.push(name),
                 got => {
                     assert_eq!(got, Got::Done(id, How::Done));
@@ -172,17 +172,17 @@ pub fn conversation(anna: &mut Client, bartek: &mut Client) {
     anna.hello("anna");
     bartek.hello("bartek");
     anna.done(&to_user("bartek", "cześć"), How::Done);
-    assert_eq!(bartek.next(), message("anna", "", 0, "cześć"));
+    assert_eq!(bartek.event(), message("anna", "", 0, "cześć"));
     bartek.done(&to_user("anna", "\0\u{1}\0"), How::Done);
-    assert_eq!(anna.next(), message("bartek", "", 0, "\0\u{1}\0"));
+    assert_eq!(anna.event(), message("bartek", "", 0, "\0\u{1}\0"));
 
     // Mail is kept until it is acknowledged.
     bartek.hello("jan");
     anna.done(&to_user("bartek", "read it later"), How::Stored);
     bartek.hello("bartek");
-    assert_eq!(bartek.next(), message("anna", "", 1, "read it later"));
+    assert_eq!(bartek.event(), message("anna", "", 1, "read it later"));
     bartek.hello("bartek");
-    assert_eq!(bartek.next(), message("anna", "", 1, "read it later"));
+    assert_eq!(bartek.event(), message("anna", "", 1, "read it later"));
     bartek.tell(0, &Request::Ack { mark: 1 });
     bartek.hello("bartek");
     bartek.done(&Request::Ping, How::Done);
@@ -197,12 +197,12 @@ pub fn conversation(anna: &mut Client, bartek: &mut Client) {
     // What had to wait for room on a line has a mark.
     let mut last = 0;
     for text in ["one", "two"] {
-        let got = bartek.next();
+        let got = bartek.event();
         let Got::Message(_, _, mark, _) = got else { panic!("{got:?}") };
         assert_eq!(got, message("anna", "news", mark, text));
         last = last.max(mark);
     }
-    assert_eq!(bartek.next(), Got::Ended("news".to_owned()));
+    assert_eq!(bartek.event(), Got::Ended("news".to_owned()));
     bartek.tell(0, &Request::Ack { mark: last });
     bartek.done(&Request::Join { group: news, count: None }, How::Done);
     assert_eq!(bartek.list(List::Members(news)), ["bartek"]);
@@ -213,7 +213,7 @@ pub fn conversation(anna: &mut Client, bartek: &mut Client) {
     assert_eq!(anna.list(List::Online), ["anna", "bartek"]);
     assert_eq!(anna.list(List::Users), ["anna", "bartek", "jan"]);
     anna.done(&to_group("all", "to all of you"), How::Done);
-    assert_eq!(bartek.next(), message("anna", "all", 0, "to all of you"));
+    assert_eq!(bartek.event(), message("anna", "all", 0, "to all of you"));
 }
 
 /// What cannot be done, with the reason: of an exchange that keeps no history, with texts of up to so
@@ -236,7 +236,7 @@ pub fn refusals(anna: &mut Client, bartek: &mut Client, message_length: usize) {
     // To oneself, as long as it may be, and longer.
     let longest = "x".repeat(message_length);
     anna.tell(100, &to_user("anna", &longest));
-    let got = [anna.next(), anna.next()];
+    let got = [anna.event(), anna.event()];
     assert!(
         got.contains(&message("anna", "", 0, &longest)) && got.contains(&Got::Done(100, How::Done))
     );
@@ -246,7 +246,7 @@ pub fn refusals(anna: &mut Client, bartek: &mut Client, message_length: usize) {
     }
     // Of this version there is no request 99, and there is no version 0.
     anna.payload(&[7, 99, 1, 2, 3]);
-    assert_eq!(anna.next(), Got::Refused(7, Refusal::Malformed));
+    assert_eq!(anna.event(), Got::Refused(7, Refusal::Malformed));
     let user = Who::Name(b"anna");
     let hello = |version| Request::Hello { version, user, password: b"" };
     bartek.refused(&hello(0), Refusal::Version { speaks: VERSION });
@@ -275,15 +275,15 @@ pub fn limits(anna: &mut Client, other: &mut Client, (users, groups, mailbox): (
         anna.done(&to_user("u1", &mail(number)), How::Stored);
     }
     let id = anna.ask(&to_user("u1", "more"));
-    let refused = anna.next();
+    let refused = anna.event();
     let of = [Limit::Mailbox, Limit::Messages].map(|limit| Got::Refused(id, full(limit, mailbox)));
     assert!(of.contains(&refused), "{refused:?}");
     other.hello("u1");
     for number in 0..mailbox {
-        assert_eq!(other.next(), message("anna", "", number + 1, &mail(number)));
+        assert_eq!(other.event(), message("anna", "", number + 1, &mail(number)));
         other.tell(0, &Request::Ack { mark: number + 1 });
     }
     anna.done(&to_user("u1", "and one more"), How::Done);
-    let Got::Message(_, _, _, text) = other.next() else { panic!("a message") };
+    let Got::Message(_, _, _, text) = other.event() else { panic!("a message") };
     assert_eq!(text, b"and one more");
 }

@@ -243,13 +243,13 @@ fn noise_costs_the_frame_it_hits_and_nobody_gets_what_is_not_for_them() {
         // It ends what was before it, and is whole.
         anna.raw(&[0]);
         anna.done(&to_user("bartek", &text), How::Done);
-        assert_eq!(bartek.next(), native_table::message("anna", "", 0, &text));
+        assert_eq!(bartek.event(), native_table::message("anna", "", 0, &text));
         if round % 10 == 0 {
             let id = anna.ask(&to_user("celina", &text));
             let (kind, number, got) = celina.next();
             assert_eq!((kind, got), (direct::MESSAGE, text));
             celina.send(direct::RESPONSE, number, "anna", b"200");
-            assert_eq!(anna.next(), Got::Done(id, How::Received));
+            assert_eq!(anna.event(), Got::Done(id, How::Received));
         }
         bartek.done(&Request::Ping, How::Done);
     }

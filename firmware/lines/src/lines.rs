@@ -193,10 +193,7 @@ impl<'l, 'a, const LINES: usize> Lines<'l, 'a, LINES> {
 
     /// Takes what `direct` has brought, as far as there is room for it, and uses a frame of that.
     fn direct(&mut self, number: usize, lent: &mut Lent<'_>) -> bool {
-        loop {
-            let Some(Line(Reading::Direct { input, len, .. })) = self.lines.get(number) else {
-                break;
-            };
+        while let Some(Line(Reading::Direct { input, len, .. })) = self.lines.get(number) {
             let at = *len;
             if at >= input.len() {
                 break;

@@ -2,7 +2,7 @@
 //! `centrala-sizes`, which finds it in an image.
 
 use centrala_core::exchange::{
-    Entry, Group, Link, Membership, Message, Question, Session, Timer, User,
+    Entry, Group, Link, Membership, Message, Question, Session, Timer, User, timers_for,
 };
 use centrala_core::table::Slot;
 
@@ -12,12 +12,13 @@ use centrala_core::table::Slot;
 #[allow(clippy::cast_possible_truncation)] // None is so large.
 pub const ROWS: [u32; 7] = {
     let timer = size_of::<Slot<Timer>>();
+    let timers = timers_for(0, 1) - timers_for(0, 0);
     let index = size_of::<u32>();
     [
         (size_of::<User>() + index) as u32,
         (size_of::<Group>() + index) as u32,
         size_of::<Slot<Membership>>() as u32,
-        (size_of::<Slot<Session>>() + 2 * timer + index + size_of::<Link>() + 1) as u32,
+        (size_of::<Slot<Session>>() + timers * timer + index + size_of::<Link>() + 1) as u32,
         size_of::<Slot<Message>>() as u32,
         (size_of::<Slot<Entry>>() + timer) as u32,
         size_of::<Slot<Question>>() as u32,
