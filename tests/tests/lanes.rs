@@ -217,7 +217,7 @@ fn an_answer_to_a_log_in_unread_for_5_s_is_removed_and_its_user_logged_out() {
 #[test]
 fn a_log_in_unread_when_its_session_ends_is_removed_with_it() {
     let (mut lab, server) = lab_of(&["ola"]);
-    let mut log_in = |lab: &mut Lab| {
+    let log_in = |lab: &mut Lab| {
         lab.send(server, &element(1, 0, 1, "ola"));
         lab.wait(5);
         let answers = lab.got(server);

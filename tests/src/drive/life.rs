@@ -413,6 +413,7 @@ impl Life<'_, '_> {
                 }
                 // Known before, as the audit behind the call needs it.
                 self.world.model.remove_user(user);
+                self.world.model.leaving = user;
                 let owner = |group| self.exchange.owner_of(group).map(|owner| owner.number);
                 let gone = |group, with| with == user || owner(group) == Some(user);
                 self.world.model.chats.retain(|(group, with)| !gone(*group, *with));

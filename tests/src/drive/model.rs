@@ -171,6 +171,8 @@ pub(super) struct Model {
     pub(super) strangers: Vec<(i64, Vec<u8>)>,
     /// Answers to clients that have no link, in this call.
     pub(super) turned_away: Vec<(i64, Vec<u8>)>,
+    /// Who is being removed: what waits may still come as one of its sessions ends before another.
+    pub(super) leaving: u32,
     /// Who was behind a link that is over in this call.
     over: HashMap<Link, u32>,
 }

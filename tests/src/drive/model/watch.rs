@@ -112,6 +112,7 @@ impl Model {
             }
         }
         self.verified = false;
+        self.leaving = 0;
         self.feeding = None;
         self.claim = None;
     }
@@ -168,6 +169,9 @@ impl Model {
         }
         if let Some(mark) = mark {
             client.outstanding.push((mark, serial));
+        }
+        if user == self.leaving {
+            return;
         }
         let Some(serial) = serial else { return };
         let Some(message) = self.messages.get_mut(&serial) else { return };
