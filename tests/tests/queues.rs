@@ -327,7 +327,7 @@ fn log_out_needs_the_own_index_and_what_lies_unread_is_mail_again() {
 fn a_password_that_is_error_for_whatever_reason_is_asked_for_again() {
     let (mut lab, server, links) = lab_with(&["anna"]);
     lab.disconnect(links[0]);
-    let mut step = |lab: &mut Lab, key, text| {
+    let step = |lab: &mut Lab, key, text| {
         lab.send(server, &request(100, text, key));
         let link = lab.desk.opened.last().unwrap().0;
         let texts = inbox(lab, link).into_iter().map(|(_, text, _)| text);
