@@ -318,6 +318,32 @@ fn a_page_that_is_older_than_the_end_of_a_group_or_a_sender_is_read_anew() {
 }
 
 #[test]
+fn what_one_session_has_to_answer_for_is_not_settled_by_the_mail_of_another() {
+    let mut lab = Lab::default();
+    let endpoint = lab.topics();
+    let anna = lab.direct("anna");
+    lab.disconnect(anna);
+    lab.subscriber(endpoint, 1000, "ola").unwrap();
+    lab.send(endpoint, &topic_request(2, 1, 0, 0, "t"));
+    lab.exchange.join(1, 1, -1, &mut lab.shelf).unwrap();
+    lab.send(endpoint, &topic_request(4, 1, 0, 3, "mail"));
+    let anna = lab.direct("anna");
+    let (queue, _) = lab.subscriber(endpoint, 1001, "anna").unwrap();
+    lab.room(queue, 0);
+    lab.send(endpoint, &topic_request(4, 1, 0, 3, "live"));
+    lab.room(queue, 1 << 20);
+    let given = lab.given(anna);
+    assert!(matches!(given[0], Given::Mail(_, 1)), "{given:?}");
+    assert!(matches!(given[1], Given::Deliver(_)), "{given:?}");
+    assert_eq!(lab.exchange.usage().entries, 2);
+    with_io!(lab, taken(anna, 1));
+    assert_eq!(lab.exchange.usage().entries, 1, "the live one is still to be answered for");
+    lab.send(anna, &frame(1, 1, "anna", "ola", b"200"));
+    assert_eq!(lab.exchange.usage().entries, 0);
+    assert!(lab.shelf.mail.is_empty());
+}
+
+#[test]
 fn the_end_of_a_membership_is_told_behind_its_last_message_from_the_store() {
     let mut lab = lab();
     let endpoint = lab.topics();

@@ -77,7 +77,8 @@ impl Exchange<'_> {
         let group = message.group;
         let (private, entered) = entered;
         let answers = dialect.traits().receipts && !entry.mail;
-        let acknowledged = entry.kept && !answers;
+        // One mark tells of one session: where another has it and is to answer, it is a message as any.
+        let acknowledged = entry.kept && !answers && entry.flight == 0;
         if acknowledged {
             session.mark = session.mark.wrapping_add(1).max(1);
             entry.mark = session.mark;
