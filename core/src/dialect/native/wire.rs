@@ -1,39 +1,39 @@
 //! What goes over the wire: one enum of requests, one of events.
 //!
 //! Their order, and that of their fields, is the format: new variants go to the end, and nothing
-//! else changes without a step of [`VERSION`](super::VERSION). `codec` reads and writes it; for tests
-//! it is serde's too, which compare both.
+//! else changes without a step of [`VERSION`](super::VERSION). `codec` reads and writes it. With feature
+//! `serde` the types are serde's too, and postcard makes the same bytes of them: tests compare both.
 
-#[cfg(test)]
+#[cfg(any(test, feature = "serde"))]
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::event;
 
 /// A user or a group. A name is UTF-8 ([`crate::name::Name`]); bytes that are none name nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(Serialize, Deserialize))]
+#[cfg_attr(any(test, feature = "serde"), derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Who<'a> {
     /// By number, from 1.
     Number(u32),
     /// By name.
-    Name(#[cfg_attr(test, serde(serialize_with = "bytes"))] &'a [u8]),
+    Name(#[cfg_attr(any(test, feature = "serde"), serde(serialize_with = "bytes"))] &'a [u8]),
 }
 
 /// Whom a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(Serialize, Deserialize))]
+#[cfg_attr(any(test, feature = "serde"), derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum To<'a> {
     /// A user.
-    User(#[cfg_attr(test, serde(borrow))] Who<'a>),
+    User(#[cfg_attr(any(test, feature = "serde"), serde(borrow))] Who<'a>),
     /// All members of a group but the sender.
-    Group(#[cfg_attr(test, serde(borrow))] Who<'a>),
+    Group(#[cfg_attr(any(test, feature = "serde"), serde(borrow))] Who<'a>),
 }
 
 /// A list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(Serialize, Deserialize))]
+#[cfg_attr(any(test, feature = "serde"), derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum List<'a> {
     /// Users with a session in any dialect.
@@ -43,7 +43,7 @@ pub enum List<'a> {
     /// The groups of the one who asks.
     MyGroups,
     /// The members of a group.
-    Members(#[cfg_attr(test, serde(borrow))] Who<'a>),
+    Members(#[cfg_attr(any(test, feature = "serde"), serde(borrow))] Who<'a>),
     /// All users.
     Users,
 }
@@ -51,7 +51,7 @@ pub enum List<'a> {
 /// What a client asks for. Behind a request's id, which its answers repeat. A request of id 0 is
 /// answered only if it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(Serialize, Deserialize))]
+#[cfg_attr(any(test, feature = "serde"), derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Request<'a> {
     /// 0: begin a session, or begin it anew on a link that has one: what that one did not
@@ -60,10 +60,10 @@ pub enum Request<'a> {
         /// [`VERSION`](super::VERSION). Stays the first field in every version.
         version: u16,
         /// A name that nobody has makes a user of that name where registration is open.
-        #[cfg_attr(test, serde(borrow))]
+        #[cfg_attr(any(test, feature = "serde"), serde(borrow))]
         user: Who<'a>,
         /// Empty for none. A new user has it from then on.
-        #[cfg_attr(test, serde(serialize_with = "bytes"))]
+        #[cfg_attr(any(test, feature = "serde"), serde(serialize_with = "bytes"))]
         password: &'a [u8],
     },
     /// 1: end the session. Answered, and then the link is closed.
@@ -71,7 +71,7 @@ pub enum Request<'a> {
     /// 2: send a message.
     Send {
         /// For whom.
-        #[cfg_attr(test, serde(borrow))]
+        #[cfg_attr(any(test, feature = "serde"), serde(borrow))]
         to: To<'a>,
         /// 1 (highest) to 5; anything else counts as 3.
         priority: u8,
@@ -79,7 +79,7 @@ pub enum Request<'a> {
         /// later, rather than until the exchange has it. Of a group message it never waits.
         receipt: bool,
         /// The text, of any bytes.
-        #[cfg_attr(test, serde(serialize_with = "bytes"))]
+        #[cfg_attr(any(test, feature = "serde"), serde(serialize_with = "bytes"))]
         text: &'a [u8],
     },
     /// 3: the client has all mail up to this mark ([`Message::mark`]). Never answered. Mail that is
@@ -91,13 +91,13 @@ pub enum Request<'a> {
     /// 4: make a group. Answered with its number.
     CreateGroup {
         /// Its name.
-        #[cfg_attr(test, serde(serialize_with = "bytes"))]
+        #[cfg_attr(any(test, feature = "serde"), serde(serialize_with = "bytes"))]
         name: &'a [u8],
     },
     /// 5: become a member of a group, or renew a membership.
     Join {
         /// The group.
-        #[cfg_attr(test, serde(borrow))]
+        #[cfg_attr(any(test, feature = "serde"), serde(borrow))]
         group: Who<'a>,
         /// For how many messages, 1 to 2,147,483,647; none for ever.
         count: Option<u32>,
@@ -105,11 +105,11 @@ pub enum Request<'a> {
     /// 6: end a membership.
     Leave {
         /// The group.
-        #[cfg_attr(test, serde(borrow))]
+        #[cfg_attr(any(test, feature = "serde"), serde(borrow))]
         group: Who<'a>,
     },
     /// 7: list something. Answered with an [`Event::Row`] for each, then [`Event::Done`].
-    List(#[cfg_attr(test, serde(borrow))] List<'a>),
+    List(#[cfg_attr(any(test, feature = "serde"), serde(borrow))] List<'a>),
     /// 8: end the exchange, where its host allows it.
     ShutDown,
     /// 9: nothing; its answer comes behind all that was given for the link before.
@@ -125,7 +125,7 @@ pub enum Request<'a> {
         /// The conversation.
         chat: Chat,
         /// The text, of any bytes.
-        #[cfg_attr(test, serde(serialize_with = "bytes"))]
+        #[cfg_attr(any(test, feature = "serde"), serde(serialize_with = "bytes"))]
         text: &'a [u8],
     },
     /// 12: all of a conversation has been seen: what comes behind it counts as new.
@@ -150,7 +150,7 @@ pub enum Request<'a> {
 
 /// A conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(Serialize, Deserialize))]
+#[cfg_attr(any(test, feature = "serde"), derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Chat {
     /// What is said in the group of that number.
@@ -163,7 +163,7 @@ pub enum Chat {
 
 /// A private chat about a group, between its owner and another user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(Serialize, Deserialize))]
+#[cfg_attr(any(test, feature = "serde"), derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Private {
     /// Group number.
@@ -174,13 +174,13 @@ pub struct Private {
 
 /// A user or a group, by number and name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(test, derive(Serialize, Deserialize))]
+#[cfg_attr(any(test, feature = "serde"), derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Party<'a> {
     /// From 1; 0 is nobody.
     pub number: u32,
     /// UTF-8; empty for nobody, or where it is gone.
-    #[cfg_attr(test, serde(serialize_with = "bytes"))]
+    #[cfg_attr(any(test, feature = "serde"), serde(serialize_with = "bytes"))]
     pub name: &'a [u8],
 }
 
@@ -193,7 +193,7 @@ impl<'a> From<event::Party<'a>> for Party<'a> {
 
 /// A message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(Serialize, Deserialize))]
+#[cfg_attr(any(test, feature = "serde"), derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Message<'a> {
     /// Its number among all messages of the exchange, from 1: the same whenever it comes.
@@ -210,17 +210,17 @@ pub struct Message<'a> {
     /// Whether the sender was told that it is kept for later.
     pub offline: bool,
     /// The sender.
-    #[cfg_attr(test, serde(borrow))]
+    #[cfg_attr(any(test, feature = "serde"), serde(borrow))]
     pub from: Party<'a>,
     /// The group it was sent to; none for a direct message. Without number and name: it is no more.
-    #[cfg_attr(test, serde(borrow))]
+    #[cfg_attr(any(test, feature = "serde"), serde(borrow))]
     pub group: Option<Party<'a>>,
     /// Of a direct message: the private chat that it belongs to.
     pub private: Option<Private>,
     /// Whether it is an image, of which the text has name, type and size.
     pub image: bool,
     /// The text.
-    #[cfg_attr(test, serde(serialize_with = "bytes"))]
+    #[cfg_attr(any(test, feature = "serde"), serde(serialize_with = "bytes"))]
     pub text: &'a [u8],
 }
 
@@ -249,7 +249,7 @@ impl<'a> From<Message<'a>> for event::Message<'a> {
 
 /// How a request was obeyed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(Serialize, Deserialize))]
+#[cfg_attr(any(test, feature = "serde"), derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum How {
     /// Done. Of a message to a user: the exchange, or with `receipt` the recipient, has it; of a
@@ -263,7 +263,7 @@ pub enum How {
 
 /// Why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(Serialize, Deserialize))]
+#[cfg_attr(any(test, feature = "serde"), derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Refusal {
     /// Bytes that are no request of this version, or a number out of its range.
@@ -306,7 +306,7 @@ pub enum Refusal {
 
 /// A limit of the exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(Serialize, Deserialize))]
+#[cfg_attr(any(test, feature = "serde"), derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Limit {
     /// Sessions at once.
@@ -356,7 +356,7 @@ impl From<event::Limit> for Limit {
 
 /// What the exchange tells a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(test, derive(Serialize, Deserialize))]
+#[cfg_attr(any(test, feature = "serde"), derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Event<'a> {
     /// 0: the session has begun.
@@ -366,7 +366,7 @@ pub enum Event<'a> {
         /// [`VERSION`](super::VERSION).
         version: u16,
         /// Who one is.
-        #[cfg_attr(test, serde(borrow))]
+        #[cfg_attr(any(test, feature = "serde"), serde(borrow))]
         user: Party<'a>,
         /// Bytes of the longest text that this exchange takes.
         message_length: u32,
@@ -388,11 +388,11 @@ pub enum Event<'a> {
         why: Refusal,
     },
     /// 3: a message.
-    Message(#[cfg_attr(test, serde(borrow))] Message<'a>),
+    Message(#[cfg_attr(any(test, feature = "serde"), serde(borrow))] Message<'a>),
     /// 4: a counted membership has had its last message.
     Ended {
         /// The group.
-        #[cfg_attr(test, serde(borrow))]
+        #[cfg_attr(any(test, feature = "serde"), serde(borrow))]
         group: Party<'a>,
     },
     /// 5: a row of a list.
@@ -400,7 +400,7 @@ pub enum Event<'a> {
         /// Of the request.
         id: u32,
         /// The user or group.
-        #[cfg_attr(test, serde(borrow))]
+        #[cfg_attr(any(test, feature = "serde"), serde(borrow))]
         party: Party<'a>,
         /// Of a user: whether it has a session in any dialect. Of a group: whether the one who asks
         /// is a member.
@@ -420,12 +420,12 @@ pub enum Event<'a> {
         /// As [`Message::priority`].
         priority: u8,
         /// The sender; nobody if it is gone.
-        #[cfg_attr(test, serde(borrow))]
+        #[cfg_attr(any(test, feature = "serde"), serde(borrow))]
         from: Party<'a>,
         /// As [`Message::image`].
         image: bool,
         /// The text.
-        #[cfg_attr(test, serde(serialize_with = "bytes"))]
+        #[cfg_attr(any(test, feature = "serde"), serde(serialize_with = "bytes"))]
         text: &'a [u8],
     },
     /// 7: how much was said in a conversation.
@@ -442,7 +442,7 @@ pub enum Event<'a> {
 }
 
 /// serde writes a slice element by element; this is the same bytes at once.
-#[cfg(test)]
+#[cfg(any(test, feature = "serde"))]
 fn bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(bytes)
 }
