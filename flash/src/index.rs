@@ -3,7 +3,7 @@
 /// Where a record lies; 4 bytes.
 ///
 /// 24 bits of its place in words, 6 bits that tell most keys apart, so that a key is looked for
-/// without reading every record, and what of it is gone ([`Gone`]).
+/// without reading every record, and what of it is gone (`Gone`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Place(u32);

@@ -5,7 +5,7 @@
 //! must act at once, as they are answered: [`open`](centrala_core::host::Outbox::open) looks for a
 //! client's queue, and `take_back` takes messages out of the server's.
 //!
-//! - [`seats`]: what is known of each link. [`batch`]: what is to go where. [`question`]: what the
+//! - `seats`: what is known of each link. `batch`: what is to go where. `question`: what the
 //!   exchange asks.
 
 mod batch;

@@ -7,7 +7,7 @@
 //! **Each line speaks one dialect**, and keeps to it: [`Line`].
 //!
 //! **A session** of a line begins with the first frame that binds it and ends where
-//! [`framing`](crate::framing) (`direct`) or [`serial`](crate::serial) (`native`) says so; nothing
+//! [`framing`](crate::framing) (`direct`) or [`serial`] (`native`) says so; nothing
 //! else tells that a client has left. So a user whose session of the same dialect is on another line
 //! that said nothing for [`TAKE_OVER`] is logged out there when it logs in here; before that it is
 //! in use.
