@@ -80,12 +80,7 @@ impl<'l> Serial<'l> {
             Arrived::Nothing => {}
             Arrived::Noise => return true,
             Arrived::Frame => self.waits = true,
-            Arrived::TooLong => {
-                let frame = self.receiver.frame();
-                let len = frame.first_chunk::<HEADER>().map_or(0, |len| u16::from_le_bytes(*len));
-                let len = HEADER.saturating_add(len.into());
-                (self.waits, self.rest) = (true, len.saturating_sub(frame.len()));
-            }
+            Arrived::TooLong(more) => (self.waits, self.rest) = (true, more),
         }
         false
     }

@@ -89,7 +89,7 @@ fn told(bytes: &[u8]) -> (Vec<Got>, usize) {
     for byte in bytes {
         match receiver.push(*byte) {
             Arrived::Nothing => continue,
-            Arrived::Noise | Arrived::TooLong => {
+            Arrived::Noise | Arrived::TooLong(_) => {
                 noise += 1;
                 continue;
             }

@@ -166,21 +166,7 @@ impl<'a> Reader<'a> {
     }
 
     fn limit(&mut self) -> Option<Limit> {
-        let limits = [
-            Limit::Sessions,
-            Limit::Users,
-            Limit::Groups,
-            Limit::Memberships,
-            Limit::Messages,
-            Limit::Copies,
-            Limit::Mailbox,
-            Limit::MessageLength,
-            Limit::Questions,
-            Limit::Store,
-            Limit::Registrations,
-            Limit::Chats,
-        ];
-        limits.get(self.u32()? as usize).copied()
+        Limit::ALL.get(self.u32()? as usize).copied()
     }
 
     fn refusal(&mut self) -> Option<Refusal> {

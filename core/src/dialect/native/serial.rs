@@ -116,8 +116,9 @@ pub enum Arrived {
     Nothing,
     /// A frame: [`Receiver::frame`].
     Frame,
-    /// A frame that is longer than the buffer, of which [`Receiver::frame`] is the beginning.
-    TooLong,
+    /// A frame that is longer than the buffer, of which [`Receiver::frame`] is the beginning, by so
+    /// many bytes.
+    TooLong(usize),
     /// The end of what is no frame: dropped.
     Noise,
 }
@@ -175,7 +176,10 @@ impl<B: BorrowMut<[u8]>> Receiver<B> {
             (Ok(payload), Some(header)) if whole => *header = payload.to_le_bytes(),
             _ => return Arrived::Noise,
         }
-        if len <= self.buffer.borrow().len() { Arrived::Frame } else { Arrived::TooLong }
+        match len.saturating_sub(self.buffer.borrow().len()) {
+            0 => Arrived::Frame,
+            more => Arrived::TooLong(more),
+        }
     }
 }
 
@@ -208,8 +212,10 @@ mod tests {
             match receiver.push(*byte) {
                 Arrived::Nothing => {}
                 Arrived::Frame => frames.push(receiver.frame().to_vec()),
-                Arrived::TooLong => {
+                Arrived::TooLong(more) => {
+                    let len = receiver.frame().first_chunk().map_or(0, |len| u16::from_le_bytes(*len));
                     assert_eq!(receiver.frame().len(), room);
+                    assert_eq!(HEADER + usize::from(len), room + more);
                     frames.push(receiver.frame().to_vec());
                 }
                 Arrived::Noise => noise += 1,

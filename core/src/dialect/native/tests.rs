@@ -139,30 +139,16 @@ fn the_wire_format_is_what_version_1_is() {
     for (event, bytes) in events {
         assert_eq!(&told(event)[2..], bytes, "{event:?}");
     }
-    let limits = [Limit::Sessions, Limit::Users, Limit::Groups, Limit::Memberships];
-    let limits = limits.into_iter().chain([Limit::Messages, Limit::Copies, Limit::Mailbox]);
-    let limits = limits.chain([Limit::MessageLength, Limit::Questions, Limit::Store]);
-    let mut refusals = std::vec![
-        Refusal::Malformed,
-        Refusal::Version { speaks: 1 },
-        Refusal::NotLoggedIn,
-        Refusal::BadName,
-        Refusal::NotAllowed,
-        Refusal::NotMember,
-        Refusal::NoSuchUser,
-        Refusal::NoSuchGroup,
-        Refusal::NoSuchChat,
-        Refusal::InUse,
-        Refusal::Exists,
-        Refusal::Own,
-    ];
-    for (number, why) in refusals.drain(..).enumerate() {
-        let frame = told(Event::Refused { id: 0, why });
-        assert_eq!(frame[2..5], [2, 0, number as u8], "{why:?}");
-    }
-    for (number, limit) in limits.chain([Limit::Registrations, Limit::Chats]).enumerate() {
+    for (number, limit) in Limit::ALL.into_iter().enumerate() {
         let why = Refusal::Full { limit, size: 0 };
         assert_eq!(told(Event::Refused { id: 0, why })[2..], [2, 0, 12, number as u8, 0]);
+    }
+    // All there are.
+    assert!(postcard::from_bytes::<Limit>(&[Limit::ALL.len() as u8]).is_err());
+    let limit = Limit::Sessions;
+    for (number, why) in PLAIN.into_iter().chain([Refusal::Full { limit, size: 0 }]).enumerate() {
+        let frame = told(Event::Refused { id: 0, why });
+        assert_eq!(frame[2..5], [2, 0, number as u8], "{why:?}");
     }
     assert_eq!(told(Event::Refused { id: 0, why: Refusal::NotKept })[2..], [2, 0, 13]);
 }
@@ -365,37 +351,26 @@ fn samples() -> (Vec<(u32, Request<'static>)>, Vec<Event<'static>>) {
     (requests.into_iter().map(|request| (7, request)).collect(), events)
 }
 
+/// The refusals before the one of a limit, in their order.
+const PLAIN: [Refusal; 12] = [
+    Refusal::Malformed,
+    Refusal::Version { speaks: 1 },
+    Refusal::NotLoggedIn,
+    Refusal::BadName,
+    Refusal::NotAllowed,
+    Refusal::NotMember,
+    Refusal::NoSuchUser,
+    Refusal::NoSuchGroup,
+    Refusal::NoSuchChat,
+    Refusal::InUse,
+    Refusal::Exists,
+    Refusal::Own,
+];
+
 fn all_refusals(size: u32) -> impl Iterator<Item = Refusal> {
-    let limits = [
-        Limit::Sessions,
-        Limit::Users,
-        Limit::Groups,
-        Limit::Memberships,
-        Limit::Messages,
-        Limit::Copies,
-        Limit::Mailbox,
-        Limit::MessageLength,
-        Limit::Questions,
-        Limit::Store,
-        Limit::Registrations,
-        Limit::Chats,
-    ];
-    let others = [
-        Refusal::Malformed,
-        Refusal::Version { speaks: size as u16 },
-        Refusal::NotLoggedIn,
-        Refusal::BadName,
-        Refusal::NotAllowed,
-        Refusal::NotMember,
-        Refusal::NoSuchUser,
-        Refusal::NoSuchGroup,
-        Refusal::NoSuchChat,
-        Refusal::InUse,
-        Refusal::Exists,
-        Refusal::Own,
-        Refusal::NotKept,
-    ];
-    others.into_iter().chain(limits.into_iter().map(move |limit| Refusal::Full { limit, size }))
+    let speaks = size as u16;
+    let plain = PLAIN.into_iter().chain([Refusal::Version { speaks }, Refusal::NotKept]);
+    plain.chain(Limit::ALL.into_iter().map(move |limit| Refusal::Full { limit, size }))
 }
 
 #[test]

@@ -335,6 +335,24 @@ pub enum Limit {
     Chats,
 }
 
+impl Limit {
+    /// Every limit, by its number.
+    pub(super) const ALL: [Limit; 12] = [
+        Limit::Sessions,
+        Limit::Users,
+        Limit::Groups,
+        Limit::Memberships,
+        Limit::Messages,
+        Limit::Copies,
+        Limit::Mailbox,
+        Limit::MessageLength,
+        Limit::Questions,
+        Limit::Store,
+        Limit::Registrations,
+        Limit::Chats,
+    ];
+}
+
 impl From<event::Limit> for Limit {
     fn from(limit: event::Limit) -> Self {
         match limit {
